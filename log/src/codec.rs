@@ -1,0 +1,57 @@
+//! The one way values become bytes: bincode 1.3.3, fixed-width integers, little endian, bounded, no trailing bytes.
+//!
+//! `bincode::serialize` and `bincode::DefaultOptions` differ in integer width and in what they do with trailing bytes,
+//! so nothing outside this module names bincode. Structs that pass through here are frozen once released: bincode does
+//! not see field names, so a changed field is a new schema.
+
+use bincode::Options;
+use serde::{Deserialize, Serialize};
+
+/// The most bytes one encoded part of a record may have: a 64 KiB body, a name and their lengths fit twice over.
+pub const PART_BYTES_MAX: u64 = 192 * 1024;
+
+/// A value could not be encoded, or bytes are not an encoding of the wanted type.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CodecError(#[from] bincode::Error);
+
+fn codec(limit: u64) -> impl Options {
+    bincode::DefaultOptions::new()
+        .with_fixint_encoding()
+        .with_little_endian()
+        .reject_trailing_bytes()
+        .with_limit(limit)
+}
+
+/// Encodes one part of a record.
+///
+/// # Errors
+/// When the encoding would be larger than [`PART_BYTES_MAX`].
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    Ok(codec(PART_BYTES_MAX).serialize(value)?)
+}
+
+/// Decodes one part of a record; string slices borrow from `bytes`.
+///
+/// # Errors
+/// When `bytes` are too short, too long, larger than [`PART_BYTES_MAX`] or not an encoding of `T`.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    Ok(codec(PART_BYTES_MAX).deserialize(bytes)?)
+}
+
+/// Encodes a value that is not a record's part (a checkpoint's section, a vault entry), without a bound.
+///
+/// # Errors
+/// When the value cannot be serialized at all.
+pub fn encode_unbounded<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    Ok(codec(u64::MAX).serialize(value)?)
+}
+
+/// Decodes a value that is not a record's part. Reading from a slice bounds every allocation by the slice's length.
+///
+/// # Errors
+/// When `bytes` are not exactly one encoding of `T`.
+pub fn decode_unbounded<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    let limit = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    Ok(codec(limit).deserialize(bytes)?)
+}

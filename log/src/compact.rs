@@ -1,0 +1,171 @@
+//! Compaction: the same records, written anew beside the old log, and a switch.
+//!
+//! The store keeps the bytes of erased texts in places it has not yet overwritten, and the chunks of a slow evening
+//! hold one record each. The copy holds neither. Offsets, times and the chain stay, and are checked on the way. A crash
+//! before the switch leaves the old log as the current one, after it the new one; the other is removed at the next
+//! opening, and a second run finishes.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::chain;
+use crate::chunk::{ChunkOptions, Packer};
+use crate::data_dir::DataDir;
+use crate::engine::chunked::{
+    self, ChunkStore, ChunkedEngine, ChunkedError, ERASED_MARK, FORMAT, FORMAT_MARK, StoreError, scan_store,
+};
+use crate::engine::sled::SledStore;
+use crate::open::{self, LogOptions, OpenError};
+use crate::verify::Progress;
+use crate::{AppendError, Appender, ChainValue, Engine, Head, Log, Offset, ReadError};
+
+/// The copy is made durable each time this many bytes of chunks are ready.
+const COMMIT_BYTES: usize = 4 << 20;
+
+/// What a compaction did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// The newest record of the copy, which is that of the old log.
+    pub head: Head,
+    /// What the old log took on disk.
+    pub bytes_before: u64,
+    /// What the new one takes.
+    pub bytes_after: u64,
+}
+
+/// A step of a compaction, told before it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Deleted texts are erased; so many are left.
+    Erasing(u64),
+    /// Records are copied.
+    Copying(Progress),
+    /// The copy is complete and becomes the current log.
+    Switching,
+    /// The old log is removed.
+    Removing,
+}
+
+/// A compaction did not come to its end. The log is as it was; what was copied is removed at the next opening.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
+    /// Somebody still reads the log.
+    #[error("the log is still being read; it can only be compacted offline")]
+    InUse,
+    /// Deleted texts could not be erased first.
+    #[error("deleted texts could not be erased from the log: {0}")]
+    Erase(#[from] AppendError),
+    /// The log, or the copy, cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A record of the log cannot be copied.
+    #[error("the log cannot be copied: {0}; the old log stays in use")]
+    Read(#[from] ReadError),
+    /// The copy cannot be written.
+    #[error("the copy of the log cannot be written: {0}; the old log stays in use")]
+    Write(StoreError),
+    /// The copy is not the same log. This is a defect of the program, found before it did harm.
+    #[error("the copy ends at offset {} with another chain value than the log; the old log stays in use", .0.offset)]
+    Differs(Head),
+}
+
+/// Erases what deletions have named, copies the log of `dir`, and makes the copy the current log. `log` and `appender`
+/// are the opened log, with the masks of all deletions that are not carried out yet; nobody else may hold it.
+///
+/// # Errors
+/// See [`CompactError`].
+pub fn compact(
+    dir: &DataDir,
+    log: Arc<Log>,
+    mut appender: Appender,
+    options: &LogOptions,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Compacted, CompactError> {
+    loop {
+        progress(Step::Erasing(log.with_masks(crate::Masks::texts_waiting)));
+        if !appender.erase_step()? {
+            break;
+        }
+    }
+    appender.sync_witness()?;
+    let head = appender.head();
+    drop(appender);
+    drop(Arc::into_inner(log).ok_or(CompactError::InUse)?);
+
+    let (old, new) = (dir.log_number(), dir.log_number() + 1);
+    let source = open::open_store(dir, options)?;
+    let place = dir.log_dir(new);
+    let target =
+        SledStore::open(&place, options.cache_bytes).map_err(|error| open::store_error(&place, error))?;
+    copy(&source, &target, head, options.chunks, progress)?;
+    let copied = ChunkedEngine::open_existing(target, options.chunks).map_err(copy_error)?;
+    if copied.head() != head {
+        return Err(CompactError::Differs(copied.head()));
+    }
+    drop((source, copied));
+    let bytes_before = bytes_of(&dir.log_dir(old));
+    progress(Step::Switching);
+    dir.switch_to(new).map_err(OpenError::from)?;
+    progress(Step::Removing);
+    dir.remove_other_logs().map_err(OpenError::from)?;
+    Ok(Compacted { head, bytes_before, bytes_after: bytes_of(&place) })
+}
+
+/// Copies all records up to `head`, tombstones as they are. The format mark, which makes the copy a log, comes last.
+fn copy<S: ChunkStore, T: ChunkStore>(
+    source: &S,
+    target: &T,
+    head: Head,
+    options: ChunkOptions,
+    progress: &mut dyn FnMut(Step),
+) -> Result<(), CompactError> {
+    let mut packer = Packer::new(options);
+    let mut chain = ChainValue::BEGINNING;
+    let mut outcome = Ok(());
+    scan_store(source, Offset::FIRST, head.offset, &mut |envelope| {
+        chain = chain::chain(&chain, envelope.link(), envelope.commitment().as_ref());
+        if chain.tag() != envelope.tag {
+            outcome = Err(chunked::broken_chain(source, envelope.offset).into());
+            return ControlFlow::Break(());
+        }
+        packer.push(envelope, chain);
+        if packer.closed_bytes() >= COMMIT_BYTES {
+            progress(Step::Copying(Progress { at: envelope.offset, head: head.offset }));
+            if let Err(error) = target.put(&packer.take_closed()) {
+                outcome = Err(CompactError::Write(error));
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    outcome?;
+    progress(Step::Copying(Progress { at: head.offset, head: head.offset }));
+    let erased_through = source.mark(ERASED_MARK).map_err(CompactError::Write)?.unwrap_or_default();
+    target
+        .put(&packer.finish())
+        .and_then(|()| target.set_mark(ERASED_MARK, erased_through))
+        .and_then(|()| target.set_mark(FORMAT_MARK, FORMAT))
+        .map_err(CompactError::Write)
+}
+
+fn copy_error(error: ChunkedError) -> CompactError {
+    match error {
+        ChunkedError::Read(error) => CompactError::Read(error),
+        ChunkedError::Write(error) => CompactError::Write(error),
+        other => CompactError::Write(StoreError::Damaged(other.to_string())),
+    }
+}
+
+/// What the files in a directory take, as far as it can be read: a figure for people.
+fn bytes_of(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_of(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

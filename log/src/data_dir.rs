@@ -1,0 +1,372 @@
+//! The data directory: who may use it, what is in it, and which log is the current one.
+//!
+//! ```text
+//! LOCK      held while a process works on the directory; holds its process id
+//! CURRENT   names the log: "log.N CRC32\n"
+//! log.N/    the log
+//! witness   the last durable offset, outside the log's own directory
+//! views/    checkpoints; can be deleted while nothing runs
+//! vault/    password and token hashes
+//! CREATING  there until the directory is complete for the first time
+//! ```
+//! A directory becomes usable at one moment: when `CURRENT` is renamed into place. Until then `CREATING` says that what
+//! is there may be thrown away. Without both files, anything that looks like a log is a log that has lost its name,
+//! and is not touched.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+const LOCK: &str = "LOCK";
+const CURRENT: &str = "CURRENT";
+const CREATING: &str = "CREATING";
+const WITNESS: &str = "witness";
+const VIEWS: &str = "views";
+const VAULT: &str = "vault";
+const LOG_PREFIX: &str = "log.";
+/// More than this is not a `CURRENT` file.
+const CURRENT_BYTES_MAX: u64 = 64;
+/// The number of a new directory's log.
+const FIRST_LOG: u64 = 1;
+
+/// A data directory that this process has for itself until the value is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    current: Mutex<Option<u64>>,
+    /// Held, not read: the lock goes when the file is closed.
+    _lock: File,
+}
+
+/// A data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another process works on it.
+    #[error("{root} is in use by process {pid}; stop it first")]
+    InUse {
+        /// The directory.
+        root: String,
+        /// The process, as far as it is known.
+        pid: String,
+    },
+    /// There is no complete data directory.
+    #[error("{root} is not a Scrollback data directory; `scrollback serve` creates one")]
+    NotThere {
+        /// The directory.
+        root: String,
+    },
+    /// The directory holds other things.
+    #[error(
+        "{root} holds {entry}, so it is not an empty directory in which Scrollback could begin; name another one"
+    )]
+    Foreign {
+        /// The directory.
+        root: String,
+        /// Something in it.
+        entry: String,
+    },
+    /// There are data but nothing says which log is the current one.
+    #[error(
+        "{root} holds {entry} but no file CURRENT that names its log; nothing was changed. Put CURRENT back from a \
+         copy of the directory"
+    )]
+    CurrentMissing {
+        /// The directory.
+        root: String,
+        /// What is there instead.
+        entry: String,
+    },
+    /// The file that names the current log is not what was written.
+    #[error(
+        "{root}/CURRENT is damaged ({what}); nothing was changed. Put it back from a copy of the directory"
+    )]
+    CurrentDamaged {
+        /// The directory.
+        root: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The operating system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// What was read or written.
+        path: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl DataDir {
+    /// Takes the directory at `root` for this process, creating it if it is not there.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn create_or_open(root: &Path) -> Result<DataDir, DataDirError> {
+        create_private_dir(root).map_err(at(root))?;
+        if !exists(&root.join(CURRENT))? && !exists(&root.join(CREATING))? {
+            // Before anything is put into somebody else's directory.
+            refuse_occupied(root)?;
+        }
+        let lock = lock(root)?;
+        let current = read_current(root)?;
+        if current.is_none() {
+            begin(root)?;
+        }
+        DataDir::complete(root, lock, current)
+    }
+
+    /// Takes the directory at `root` for this process if it is a complete data directory.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn open_existing(root: &Path) -> Result<DataDir, DataDirError> {
+        let not_there = || DataDirError::NotThere { root: root.display().to_string() };
+        if !exists(&root.join(CURRENT))? {
+            if exists(root)? && !exists(&root.join(CREATING))? {
+                refuse_occupied(root).map_err(|error| match error {
+                    DataDirError::Foreign { .. } => not_there(),
+                    other => other,
+                })?;
+            }
+            return Err(not_there());
+        }
+        let lock = lock(root)?;
+        let current = read_current(root)?.ok_or_else(not_there)?;
+        DataDir::complete(root, lock, Some(current))
+    }
+
+    fn complete(root: &Path, lock: File, current: Option<u64>) -> Result<DataDir, DataDirError> {
+        if let Some(number) = current {
+            let log = root.join(log_name(number));
+            if !exists(&log)? {
+                let what = format!("it names {}, which is not there", log_name(number));
+                return Err(DataDirError::CurrentDamaged { root: root.display().to_string(), what });
+            }
+            remove_if_there(&root.join(CREATING))?;
+        }
+        create_private_dir(&root.join(VIEWS)).map_err(at(root))?;
+        Ok(DataDir { root: root.to_owned(), current: Mutex::new(current), _lock: lock })
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The current log's number; none until the first log of a new directory is complete.
+    #[must_use]
+    pub fn current(&self) -> Option<u64> {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the log that is, or in a new directory will be, the current one.
+    #[must_use]
+    pub fn log_number(&self) -> u64 {
+        self.current().unwrap_or(FIRST_LOG)
+    }
+
+    /// The directory of the log `number`.
+    #[must_use]
+    pub fn log_dir(&self, number: u64) -> PathBuf {
+        self.root.join(log_name(number))
+    }
+
+    /// The witness.
+    #[must_use]
+    pub fn witness(&self) -> PathBuf {
+        self.root.join(WITNESS)
+    }
+
+    /// Where checkpoints are.
+    #[must_use]
+    pub fn views(&self) -> PathBuf {
+        self.root.join(VIEWS)
+    }
+
+    /// Where the vault is.
+    #[must_use]
+    pub fn vault(&self) -> PathBuf {
+        self.root.join(VAULT)
+    }
+
+    /// Makes `number` the current log, durably: a crash leaves the one before or this one.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn switch_to(&self, number: u64) -> Result<(), DataDirError> {
+        let path = self.root.join(CURRENT);
+        write_atomically(&path, current_text(number).as_bytes()).map_err(at(&path))?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
+        remove_if_there(&self.root.join(CREATING))
+    }
+
+    /// Removes the logs that are not the current one: what an interrupted `compact` left. Called once the current log
+    /// has been found sound.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn remove_other_logs(&self) -> Result<(), DataDirError> {
+        let Some(current) = self.current() else { return Ok(()) };
+        remove_logs(&self.root, |number| number != current)
+    }
+}
+
+/// Begins a new directory, throwing away what an interrupted beginning left.
+fn begin(root: &Path) -> Result<(), DataDirError> {
+    let creating = root.join(CREATING);
+    if exists(&creating)? {
+        remove_if_there(&root.join(WITNESS))?;
+        remove_logs(root, |_| true)?;
+    } else {
+        refuse_occupied(root)?;
+        write_atomically(&creating, b"").map_err(at(&creating))?;
+    }
+    // The directory's own entry must be as durable as what will be put into it.
+    let parent = root.canonicalize().map_err(at(root))?;
+    parent.parent().map_or(Ok(()), fsync_dir).map_err(at(root))
+}
+
+/// Refuses a directory that holds anything but what an unused one may hold.
+fn refuse_occupied(root: &Path) -> Result<(), DataDirError> {
+    let mut foreign = None;
+    for entry in std::fs::read_dir(root).map_err(at(root))? {
+        let name = entry.map_err(at(root))?.file_name().to_string_lossy().into_owned();
+        if name.starts_with(LOG_PREFIX) || [WITNESS, VIEWS, VAULT].contains(&name.as_str()) {
+            return Err(DataDirError::CurrentMissing { root: root.display().to_string(), entry: name });
+        }
+        if !name.starts_with(LOCK) && !name.starts_with(CREATING) && name != "lost+found" {
+            foreign = Some(name);
+        }
+    }
+    match foreign {
+        Some(entry) => Err(DataDirError::Foreign { root: root.display().to_string(), entry }),
+        None => Ok(()),
+    }
+}
+
+fn remove_logs(root: &Path, which: impl Fn(u64) -> bool) -> Result<(), DataDirError> {
+    for entry in std::fs::read_dir(root).map_err(at(root))? {
+        let entry = entry.map_err(at(root))?;
+        if entry.file_name().to_str().and_then(log_number).is_some_and(&which) {
+            std::fs::remove_dir_all(entry.path()).map_err(at(&entry.path()))?;
+        }
+    }
+    fsync_dir(root).map_err(at(root))
+}
+
+fn lock(root: &Path) -> Result<File, DataDirError> {
+    let path = root.join(LOCK);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(&path).map_err(at(&path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // The process id is only for the message; whoever holds the lock may be about to write it.
+            let _ = file.take(CURRENT_BYTES_MAX).read_to_string(&mut pid);
+            let pid = if pid.trim().is_empty() { "unknown".into() } else { pid.trim().to_owned() };
+            return Err(DataDirError::InUse { root: root.display().to_string(), pid });
+        }
+        Err(TryLockError::Error(source)) => return Err(at(&path)(source)),
+    }
+    let pid = format!("{}\n", std::process::id());
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(pid.as_bytes()))
+        .map_err(at(&path))?;
+    Ok(file)
+}
+
+fn read_current(root: &Path) -> Result<Option<u64>, DataDirError> {
+    let path = root.join(CURRENT);
+    let mut bytes = Vec::new();
+    match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at(&path)(error)),
+        Ok(file) => file.take(CURRENT_BYTES_MAX).read_to_end(&mut bytes).map_err(at(&path))?,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let number = text.split_once(' ').and_then(|(name, _)| log_number(name));
+    match number {
+        Some(number) if current_text(number) == text => Ok(Some(number)),
+        _ => {
+            let what = format!("it reads {text:?}");
+            Err(DataDirError::CurrentDamaged { root: root.display().to_string(), what })
+        }
+    }
+}
+
+fn current_text(number: u64) -> String {
+    let name = log_name(number);
+    format!("{name} {:08x}\n", crc32fast::hash(name.as_bytes()))
+}
+
+fn log_name(number: u64) -> String {
+    format!("{LOG_PREFIX}{number}")
+}
+
+/// The number of the log that a directory's name stands for; only what [`log_name`] writes is read.
+fn log_number(name: &str) -> Option<u64> {
+    let number = name.strip_prefix(LOG_PREFIX)?.parse().ok()?;
+    (log_name(number) == name).then_some(number)
+}
+
+fn exists(path: &Path) -> Result<bool, DataDirError> {
+    path.try_exists().map_err(at(path))
+}
+
+fn remove_if_there(path: &Path) -> Result<(), DataDirError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
+        Err(_) => Ok(()),
+        Ok(()) => path.parent().map_or(Ok(()), fsync_dir).map_err(at(path)),
+    }
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> DataDirError + use<> {
+    let path = path.display().to_string();
+    move |source| DataDirError::Io { path: path.clone(), source }
+}
+
+/// Creates the directory `path`, and those above it that are missing, with mode 0700 whatever the umask says. An
+/// existing directory is left as it is.
+///
+/// # Errors
+/// When the operating system refuses.
+pub fn create_private_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    path.canonicalize()?.parent().map_or(Ok(()), fsync_dir)
+}
+
+/// Makes a directory's entries durable.
+///
+/// # Errors
+/// When the operating system refuses.
+pub fn fsync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Writes the file `path` with mode 0600 such that a crash leaves it as it was or with exactly `bytes`: to a file
+/// beside it, synced, renamed over it, and the directory synced.
+///
+/// # Errors
+/// When the operating system refuses.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), fsync_dir)
+}

@@ -1,0 +1,44 @@
+//! The sequenced log that is Scrollback's only memory.
+//!
+//! A *record* is one fact with an *offset*: contiguous from 1, never reused within an *origin*. A record has a *kept*
+//! part, which stays for ever, and may have a *text* part (what people typed), which can be erased later without
+//! breaking the chain of hashes that runs through the log.
+//!
+//! The way of a record: [`NewRecord`] → sealed by [`Log::append`] (offset, time, salt, chain) → stored and synced by
+//! an [`Engine`] → applied by the caller's [`Machine`] → published as the new head. Readers only ever see what lies at
+//! or below the published head, and every read passes the masks, so a deleted text is gone from the moment its deletion
+//! is durable, long before it is erased from the disk.
+//!
+//! This crate knows nothing of HTTP, users, channels, rights or views.
+
+mod chain;
+mod chunk;
+pub mod clock;
+pub mod codec;
+pub mod compact;
+pub mod data_dir;
+pub mod engine;
+mod envelope;
+mod log;
+mod mask;
+mod open;
+pub mod origin;
+mod record;
+pub mod resume;
+pub mod scrub;
+pub mod synced;
+mod units;
+pub mod verify;
+pub mod witness;
+mod writer;
+
+pub use chunk::{ChunkOptions, Encoding};
+pub use engine::{AppendError, Engine, Erasure, ReadError, Visit};
+pub use log::{Appender, ERASE_STEP_TEXTS_MAX, Log};
+pub use mask::{Deletion, Masks};
+pub use open::{LogOptions, OpenError, open, open_accepting_witness};
+pub use origin::Origin;
+pub use record::{Kind, NewRecord, Record, Schema, Sealed, Text};
+pub use resume::{ResumePoint, Tag};
+pub use units::{ChainValue, Head, Offset, Timestamp};
+pub use writer::{Decision, Machine, Stamp, SubmitError, Writer, WriterOptions, WriterThread};

@@ -1,0 +1,152 @@
+//! Origins name an unbroken run of a log, and ids name where a thing was born: kind letter, origin, offset.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Offset;
+
+/// How many random bits an origin has.
+const ORIGIN_BITS: u32 = 48;
+/// How many base32 digits an origin has in an id: 48 bits at 5 bits each, rounded up.
+const ORIGIN_DIGITS: usize = 10;
+/// How many base32 digits the largest offset has.
+const OFFSET_DIGITS_MAX: usize = 13;
+/// Crockford's base32: no I, L, O, U.
+const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// The random name of an unbroken run of a log: 48 bits, drawn at creation and redrawn at every restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Origin(u64);
+
+impl Origin {
+    /// Draws a new origin.
+    #[must_use]
+    pub fn draw() -> Origin {
+        Origin(rand::random::<u64>() >> (u64::BITS - ORIGIN_BITS))
+    }
+
+    /// The origin with this number, or none if the number has more than 48 bits.
+    #[must_use]
+    pub fn new(number: u64) -> Option<Origin> {
+        (number >> ORIGIN_BITS == 0).then_some(Origin(number))
+    }
+
+    /// The origin's number.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// Where a thing was born: the record that created it. Shown as a kind letter, ten digits of origin and the offset.
+///
+/// ```
+/// use scrollback_log::{Offset, Origin, origin::Birthplace};
+/// let id = Birthplace { origin: Origin::new(7).unwrap(), offset: Offset(33) };
+/// assert_eq!(id.show('M').to_string(), "M000000000711");
+/// assert_eq!(Birthplace::parse('M', "M000000000711"), Some(id));
+/// assert_eq!(Birthplace::parse('C', "M000000000711"), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Birthplace {
+    /// The run of the log that the offset belongs to.
+    pub origin: Origin,
+    /// The record that created the thing.
+    pub offset: Offset,
+}
+
+impl Birthplace {
+    /// The id's text, with the letter of the kind of thing it names.
+    #[must_use]
+    pub fn show(self, letter: char) -> impl fmt::Display {
+        Shown { letter, place: self }
+    }
+
+    /// Appends what [`Birthplace::show`] shows: an encoder writes three ids for every message.
+    pub fn write_to(self, letter: char, out: &mut Vec<u8>) {
+        let (digits, end) = self.digits();
+        out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+        out.extend_from_slice(&digits[..end]);
+    }
+
+    /// The digits of origin and offset, and how many they are.
+    fn digits(self) -> ([u8; ORIGIN_DIGITS + OFFSET_DIGITS_MAX], usize) {
+        let mut text = [0_u8; ORIGIN_DIGITS + OFFSET_DIGITS_MAX];
+        let mut origin = self.origin.0;
+        for place in (0..ORIGIN_DIGITS).rev() {
+            text[place] = DIGITS[(origin & 31) as usize];
+            origin >>= 5;
+        }
+        let offset = self.offset.0;
+        let digits = (u64::BITS - offset.leading_zeros()).div_ceil(5).max(1) as usize;
+        for place in 0..digits {
+            text[ORIGIN_DIGITS + digits - 1 - place] = DIGITS[((offset >> (5 * place)) & 31) as usize];
+        }
+        (text, ORIGIN_DIGITS + digits)
+    }
+
+    /// Reads an id's text. Only the form that [`Birthplace::show`] writes is read, so an id has one spelling.
+    #[must_use]
+    pub fn parse(letter: char, text: &str) -> Option<Birthplace> {
+        let digits = text.strip_prefix(letter)?;
+        let (origin, offset) = digits.split_at_checked(ORIGIN_DIGITS)?;
+        if offset.is_empty() || offset.len() > OFFSET_DIGITS_MAX || offset.starts_with('0') {
+            return None;
+        }
+        Some(Birthplace {
+            origin: Origin::new(parse_digits(origin)?)?,
+            offset: Offset(parse_digits(offset)?),
+        })
+    }
+}
+
+struct Shown {
+    letter: char,
+    place: Birthplace,
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (digits, end) = self.place.digits();
+        // The digits are ASCII, so the text is UTF-8.
+        fmt::Write::write_char(f, self.letter)?;
+        f.write_str(std::str::from_utf8(&digits[..end]).map_err(|_| fmt::Error)?)
+    }
+}
+
+fn parse_digits(text: &str) -> Option<u64> {
+    let mut number: u64 = 0;
+    for byte in text.bytes() {
+        let digit = DIGITS.iter().position(|known| *known == byte)?;
+        number = number.checked_mul(32)?.checked_add(u64::try_from(digit).ok()?)?;
+    }
+    Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_id_reads_back_as_the_place_it_was_made_from(origin in 0_u64..1 << 48, offset in 1_u64..) {
+            let place = Birthplace { origin: Origin::new(origin).unwrap(), offset: Offset(offset) };
+            let text = place.show('M').to_string();
+            prop_assert_eq!(Birthplace::parse('M', &text), Some(place));
+            let mut written = Vec::new();
+            place.write_to('M', &mut written);
+            prop_assert_eq!(written, text.into_bytes());
+        }
+
+        #[test]
+        fn no_two_texts_name_the_same_place(text in "[MC][0-9A-Za-z]{0,30}") {
+            if let Some(place) = Birthplace::parse('M', &text) {
+                prop_assert_eq!(place.show('M').to_string(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! A sled database whose commits survive a power cut.
+//!
+//! sled's `flush` writes to the page cache and calls `sync_file_range`, which makes no promise about the disk. So this
+//! module opens sled's `db` file itself and calls `fdatasync` on it: before sled opens it (or sled could build its
+//! snapshot on bytes that a power cut takes back) and after every flush. It also takes care of sled's other traps:
+//!
+//! - the background flusher swallows errors: it is off, every commit flushes and syncs;
+//! - pages larger than a quarter of a segment go to files under `blobs/`, which sled never syncs: values are kept so
+//!   short ([`VALUE_BYTES_MAX`]) that no page grows that large;
+//! - it panics on some kinds of damage: calls into it catch that and report damage;
+//! - dropping it after a failed write can hang: after a failure it is never dropped;
+//! - a `snap.*.generating` file left by a crash can be taken for a snapshot: such files are removed before opening;
+//! - its files get default permissions: the directory is 0700 and the files are set to 0600 after opening.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::ops::{Bound, Deref, RangeBounds};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::data_dir::{create_private_dir, fsync_dir};
+
+/// The longest value there can be. A leaf page of sled's holds at most 17 values (it splits above 16, before the next
+/// one is added); with 24 of this length it still stays below the 131,052 bytes above which a page goes to `blobs/`.
+pub const VALUE_BYTES_MAX: usize = 5 * 1024;
+/// The longest key there can be.
+pub const KEY_BYTES_MAX: usize = 256;
+/// How long an open waits for the handles of an earlier open in this process: sled lets go of its file from a thread
+/// of its own, a little after it is dropped.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+const LOCK_POLL: Duration = Duration::from_millis(5);
+
+/// A sled database in a directory of its own, opened for reading and writing.
+pub struct SyncedDb {
+    db: sled::Db,
+    shared: Arc<Shared>,
+}
+
+/// A named table of a [`SyncedDb`].
+pub struct SyncedTree {
+    tree: sled::Tree,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dir: PathBuf,
+    file: File,
+    failed: AtomicBool,
+    /// sled's flush can deadlock when it is called from two threads at once.
+    committing: Mutex<()>,
+}
+
+/// Changes that are committed together.
+#[derive(Default)]
+pub struct SyncedBatch<'a> {
+    trees: Vec<(&'a SyncedTree, sled::Batch)>,
+}
+
+/// A stored value, shared with the database's cache.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Value(sled::IVec);
+
+/// A call into the database did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncedError {
+    /// Another handle holds the database.
+    #[error("the database {dir} is in use")]
+    InUse {
+        /// Where it is.
+        dir: String,
+    },
+    /// What is stored is not what was written.
+    #[error("the database {dir} is damaged: {what}")]
+    Damaged {
+        /// Where it is.
+        dir: String,
+        /// What the store said.
+        what: String,
+    },
+    /// The operating system refused to read or write.
+    #[error("the database {dir} cannot be read or written: {source}")]
+    Io {
+        /// Where it is.
+        dir: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// An earlier write failed: what reached the disk is unknown until the next open.
+    #[error("the database {dir} takes no more writes, because an earlier one failed")]
+    Failed {
+        /// Where it is.
+        dir: String,
+    },
+    /// A key or a value is too long. Nothing was written.
+    #[error(
+        "a key of {key_bytes} bytes with a value of {value_bytes} bytes is too long for the database {dir}"
+    )]
+    TooLarge {
+        /// Where it is.
+        dir: String,
+        /// The key's length.
+        key_bytes: usize,
+        /// The value's length.
+        value_bytes: usize,
+    },
+}
+
+impl SyncedDb {
+    /// Opens the database in `dir`, creating it if it is not there, with a cache of about `cache_bytes`.
+    ///
+    /// # Errors
+    /// See [`SyncedError`].
+    pub fn open(dir: &Path, cache_bytes: u64) -> Result<SyncedDb, SyncedError> {
+        let io_error = |source| SyncedError::Io { dir: dir.display().to_string(), source };
+        let file = prepare(dir).map_err(io_error)?;
+        let config = sled::Config::new()
+            .path(dir)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(None)
+            .use_compression(false)
+            .mode(sled::Mode::LowSpace);
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            file,
+            failed: AtomicBool::new(false),
+            committing: Mutex::new(()),
+        });
+        let waiting_since = Instant::now();
+        let db = loop {
+            match shared.call(|| config.open()) {
+                Err(SyncedError::InUse { .. }) if waiting_since.elapsed() < LOCK_WAIT => {
+                    std::thread::sleep(LOCK_POLL);
+                }
+                outcome => break outcome?,
+            }
+        };
+        let db = SyncedDb { db, shared };
+        settle(dir).map_err(io_error)?;
+        Ok(db)
+    }
+
+    /// The table `name`, created durably if it is not there.
+    ///
+    /// # Errors
+    /// See [`SyncedError`].
+    pub fn tree(&self, name: &str) -> Result<SyncedTree, SyncedError> {
+        let is_new = !self.db.tree_names().iter().any(|known| known == name.as_bytes());
+        let tree = self.shared.call(|| self.db.open_tree(name))?;
+        let tree = SyncedTree { tree, shared: Arc::clone(&self.shared) };
+        if is_new {
+            self.commit(SyncedBatch::default())?;
+        }
+        Ok(tree)
+    }
+
+    /// Makes all changes of `batch` and makes them durable. The changes of each table are made all or none, also by a
+    /// power cut; the tables are changed in the order in which the batch first named them.
+    ///
+    /// # Errors
+    /// See [`SyncedError`]. After any error but [`SyncedError::TooLarge`] nothing can be written until the next open.
+    pub fn commit(&self, batch: SyncedBatch<'_>) -> Result<(), SyncedError> {
+        self.commit_then(batch, || {})
+    }
+
+    /// [`SyncedDb::commit`] that calls `changed` once readers see the changes, before they are durable. It is not called
+    /// if the changes cannot be made.
+    pub(crate) fn commit_then(
+        &self,
+        batch: SyncedBatch<'_>,
+        changed: impl FnOnce(),
+    ) -> Result<(), SyncedError> {
+        let shared = &self.shared;
+        let _one_at_a_time = shared.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.check()?;
+        let outcome = self.write(batch, changed);
+        if outcome.is_err() {
+            // Never again: a sync that is called again after a failure can report success for bytes that are lost.
+            shared.failed.store(true, Ordering::SeqCst);
+        }
+        outcome
+    }
+
+    fn write(&self, batch: SyncedBatch<'_>, changed: impl FnOnce()) -> Result<(), SyncedError> {
+        let shared = &self.shared;
+        for (tree, changes) in batch.trees {
+            shared.call(|| tree.tree.apply_batch(changes))?;
+        }
+        changed();
+        shared.call(|| self.db.flush())?;
+        shared.file.sync_data().map_err(|source| SyncedError::Io { dir: shared.dir(), source })
+    }
+
+    /// How many bytes the database takes on disk.
+    ///
+    /// # Errors
+    /// See [`SyncedError`].
+    pub fn size_on_disk(&self) -> Result<u64, SyncedError> {
+        self.shared.call(|| self.db.size_on_disk())
+    }
+
+    /// Whether a write has failed: nothing more can be written until the next open.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shared.failed.load(Ordering::SeqCst)
+    }
+}
+
+impl SyncedTree {
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// See [`SyncedError`].
+    pub fn get(&self, key: &[u8]) -> Result<Option<Value>, SyncedError> {
+        Ok(self.shared.call(|| self.tree.get(key))?.map(Value))
+    }
+
+    /// The greatest key that is at most `key`, and its value.
+    ///
+    /// # Errors
+    /// See [`SyncedError`].
+    pub fn at_or_before(&self, key: &[u8]) -> Result<Option<(Value, Value)>, SyncedError> {
+        let found = self.shared.call(|| self.tree.range::<&[u8], _>(..=key).next_back().transpose())?;
+        Ok(found.map(|(key, value)| (Value(key), Value(value))))
+    }
+
+    /// The keys of `range` and their values, ascending. Ends after the first error.
+    pub fn range<'a, R: RangeBounds<Vec<u8>>>(
+        &'a self,
+        range: R,
+    ) -> impl Iterator<Item = Result<(Value, Value), SyncedError>> + 'a + use<'a, R> {
+        let bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>) =
+            (range.start_bound().cloned(), range.end_bound().cloned());
+        let mut entries = self.tree.range(bounds);
+        let mut ended = false;
+        std::iter::from_fn(move || {
+            if ended {
+                return None;
+            }
+            let entry = self.shared.call(|| entries.next().transpose()).transpose()?;
+            ended = entry.is_err();
+            Some(entry.map(|(key, value)| (Value(key), Value(value))))
+        })
+    }
+
+    /// All keys and their values, ascending. Ends after the first error.
+    pub fn iter(&self) -> impl Iterator<Item = Result<(Value, Value), SyncedError>> + '_ {
+        self.range(..)
+    }
+}
+
+impl<'a> SyncedBatch<'a> {
+    /// Sets `key` to `value`.
+    ///
+    /// # Errors
+    /// [`SyncedError::TooLarge`].
+    pub fn put(&mut self, tree: &'a SyncedTree, key: &[u8], value: &[u8]) -> Result<(), SyncedError> {
+        let (key_bytes, value_bytes) = (key.len(), value.len());
+        if key_bytes > KEY_BYTES_MAX || value_bytes > VALUE_BYTES_MAX {
+            return Err(SyncedError::TooLarge { dir: tree.shared.dir(), key_bytes, value_bytes });
+        }
+        self.changes(tree).insert(key, value);
+        Ok(())
+    }
+
+    /// Removes `key`, if it is there.
+    pub fn remove(&mut self, tree: &'a SyncedTree, key: &[u8]) {
+        self.changes(tree).remove(key);
+    }
+
+    fn changes(&mut self, tree: &'a SyncedTree) -> &mut sled::Batch {
+        let place =
+            self.trees.iter().position(|(known, _)| std::ptr::eq(*known, tree)).unwrap_or_else(|| {
+                self.trees.push((tree, sled::Batch::default()));
+                self.trees.len() - 1
+            });
+        &mut self.trees[place].1
+    }
+}
+
+impl Shared {
+    fn dir(&self) -> String {
+        self.dir.display().to_string()
+    }
+
+    fn check(&self) -> Result<(), SyncedError> {
+        if self.failed.load(Ordering::SeqCst) { Err(SyncedError::Failed { dir: self.dir() }) } else { Ok(()) }
+    }
+
+    /// Calls into sled. Its panics, which damaged files can cause, become errors.
+    fn call<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, SyncedError> {
+        let error = match catch_unwind(AssertUnwindSafe(call)) {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => self.error(error),
+            Err(panic) => {
+                // Locks may be held for ever now, so a drop could wait for ever.
+                self.failed.store(true, Ordering::SeqCst);
+                let what = panic
+                    .downcast_ref::<String>()
+                    .map(String::as_str)
+                    .or_else(|| panic.downcast_ref::<&str>().copied())
+                    .unwrap_or("for a reason unknown");
+                SyncedError::Damaged { dir: self.dir(), what: format!("the store gave up: {what}") }
+            }
+        };
+        Err(error)
+    }
+
+    fn error(&self, error: sled::Error) -> SyncedError {
+        let dir = self.dir();
+        match error {
+            sled::Error::Io(source) if source.to_string().contains("could not acquire lock") => {
+                SyncedError::InUse { dir }
+            }
+            sled::Error::Io(source) => SyncedError::Io { dir, source },
+            other => SyncedError::Damaged { dir, what: other.to_string() },
+        }
+    }
+}
+
+// A clone that is never dropped keeps what it shares with the original from being dropped.
+impl Drop for SyncedDb {
+    fn drop(&mut self) {
+        if self.has_failed() {
+            std::mem::forget(self.db.clone());
+        }
+    }
+}
+
+impl Drop for SyncedTree {
+    fn drop(&mut self) {
+        if self.shared.failed.load(Ordering::SeqCst) {
+            std::mem::forget(self.tree.clone());
+        }
+    }
+}
+
+/// Makes the directory and the `db` file what they have to be before sled opens them, and gives the file's handle.
+fn prepare(dir: &Path) -> io::Result<File> {
+    create_private_dir(dir)?;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b"snap.") && name.as_encoded_bytes().ends_with(b".generating")
+        {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(dir.join("db"))?;
+    file.sync_data()?;
+    Ok(file)
+}
+
+/// Makes what opening left behind private and durable.
+fn settle(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            std::fs::set_permissions(&path, Permissions::from_mode(0o700))?;
+            fsync_dir(&path)?;
+        } else {
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+            File::open(&path)?.sync_all()?;
+        }
+    }
+    fsync_dir(dir)
+}
+
+impl Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
