@@ -1,0 +1,240 @@
+//! The accept loop: who may connect, and how a stop ends what is connected.
+//!
+//! It stands in for the HTTP library's own server, which has no limit on connections, no time limits, no `TCP_NODELAY` and
+//! no end to its draining.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+use warp::reply::Response;
+
+use super::connection::{Handed, Limits, converse, refuse};
+pub use super::connection::Peer;
+use super::problem::{Code, Problem};
+use crate::settings::Settings;
+
+/// How long to wait after the system could not give a connection, mostly for want of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// How long sent bytes may stay without an acknowledgement before the system gives a connection up.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
+/// After how long without any traffic the system asks whether the peer is still there, and how often.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+/// When a client may try again whose address has too many connections.
+const CROWDED_RETRY: Duration = Duration::from_secs(5);
+/// How many bits of an IPv6 address name one customer's network.
+const IPV6_NETWORK_BITS: u32 = 64;
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// How many connections did not end in time and were cut.
+    pub cut: usize,
+}
+
+/// Serves `service` on `listener` until `stopping` turns true, and then at most the drain timeout longer: no new
+/// connections, the requests under way get their answers, and streams are told to end by their own means.
+pub async fn serve<S>(
+    listener: TcpListener,
+    service: S,
+    settings: &Settings,
+    mut stopping: watch::Receiver<bool>,
+) -> Drained
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    let limits = Limits {
+        head_bytes_max: settings.connections.head_bytes_max,
+        head_timeout: settings.connections.head_timeout,
+        write_timeout: settings.streams.write_timeout,
+    };
+    let permits = Arc::new(Semaphore::new(settings.connections.total_max.min(Semaphore::MAX_PERMITS)));
+    let addresses = Arc::new(Addresses::new(settings.connections.per_address_max));
+    let mut connections = JoinSet::new();
+    loop {
+        let stopped = stopping.clone();
+        let (socket, peer, permit) = tokio::select! {
+            biased;
+            // A sender that is gone will not stop anything; it went with whoever wanted the server.
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+            Some(ended) = connections.join_next() => {
+                report(ended);
+                continue;
+            }
+            accepted = accept(&listener, &permits) => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            }
+        };
+        let open = Open::new(permit);
+        match addresses.enter(peer.ip()) {
+            Some(entered) => {
+                let service = service.clone();
+                connections.spawn(async move {
+                    let _held = (open, entered);
+                    // In a box of its own, which is freed before the connection goes on as a stream.
+                    let handed = Box::pin(converse(socket, peer, service, limits, stopped)).await;
+                    if let Some(Handed { socket, stream, head, framing }) = handed {
+                        stream(socket, head, framing).await;
+                    }
+                });
+            }
+            None => {
+                connections.spawn(async move {
+                    let _held = open;
+                    let problem = Problem::new(Code::RateLimited, "too many connections from this address");
+                    refuse(socket, problem.retry_after(CROWDED_RETRY)).await;
+                });
+            }
+        }
+    }
+    drop(listener);
+    drain(connections, settings.drain_timeout).await
+}
+
+async fn drain(mut connections: JoinSet<()>, within: Duration) -> Drained {
+    let all = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    let _ = timeout(within, all).await;
+    let cut = connections.len();
+    if cut > 0 {
+        tracing::warn!(connections = cut, "these did not end in time and are cut");
+        connections.shutdown().await;
+    }
+    Drained { cut }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task has died");
+    }
+}
+
+/// Waits for room and then for a connection, so that those for which there is no room wait in the system's queue.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let (socket, peer) = listener.accept().await?;
+    socket.set_nodelay(true)?;
+    let options = SockRef::from(&socket);
+    options.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    options.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY),
+    )?;
+    Ok((socket, peer, permit))
+}
+
+/// An open connection, counted.
+struct Open {
+    gauge: metrics::Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(permit: OwnedSemaphorePermit) -> Open {
+        let gauge = metrics::gauge!("scrollback_connections_open");
+        gauge.increment(1);
+        Open { gauge, _permit: permit }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.gauge.decrement(1);
+    }
+}
+
+/// How many connections each address has, if that is limited.
+struct Addresses {
+    most: Option<usize>,
+    counts: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A counted connection of one address.
+struct Entered {
+    addresses: Arc<Addresses>,
+    network: IpAddr,
+}
+
+impl Addresses {
+    fn new(most: Option<usize>) -> Addresses {
+        Addresses { most, counts: Mutex::default() }
+    }
+
+    /// Counts one more connection; none if the address has as many as it may.
+    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Option<Entered>> {
+        let Some(most) = self.most else { return Some(None) };
+        let network = network(address);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(network).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Some(Entered { addresses: Arc::clone(self), network }))
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut counts = self.addresses.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// What is counted as one address: of IPv6 the network, for everybody there has very many addresses.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let mask = u128::MAX << (Ipv6Addr::BITS - IPV6_NETWORK_BITS);
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_held_to_its_number_and_freed_when_connections_end() {
+        let addresses = Arc::new(Addresses::new(Some(2)));
+        let one: IpAddr = "2001:db8::1".parse().unwrap();
+        let same_network: IpAddr = "2001:db8::2".parse().unwrap();
+        let held = [addresses.enter(one).unwrap(), addresses.enter(same_network).unwrap()];
+        assert!(addresses.enter(one).is_none());
+        assert!(addresses.enter("2001:db8:0:1::1".parse().unwrap()).is_some());
+        drop(held);
+        assert!(addresses.enter(one).is_some());
+        assert!(addresses.counts.lock().unwrap().is_empty(), "nothing is kept of who is gone");
+        assert_eq!(network("::ffff:192.0.2.7".parse().unwrap()), "192.0.2.7".parse::<IpAddr>().unwrap());
+    }
+}

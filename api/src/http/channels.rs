@@ -1,0 +1,79 @@
+//! Channels: creating, listing, deleting.
+
+use scrollback_log::Offset;
+use scrollback_projections::{Channel as View, Origins};
+use warp::reply::Response;
+
+use super::accounts::new_name;
+use super::call::Call;
+use super::idempotency::{self, Before};
+use super::problem::{Code, Problem};
+use super::shapes::{Channel, Channels, CreateChannel, Deleted, Time};
+use super::{body, reply};
+use crate::commands::{Answer, Command};
+use crate::ids::{self, IdKind};
+
+/// `POST /api/channels`.
+pub(super) async fn create(call: Call) -> Result<Response, Problem> {
+    let CreateChannel { name, private } = body::parse(&call.body)?;
+    if private {
+        return Err(Problem::new(Code::NotSupported, "this version has no private channels"));
+    }
+    let (server, creator) = (&call.server, call.caller()?.user);
+    let name = new_name(&name)?;
+    let key = idempotency::digest(&call)?;
+    let command = Command::CreateChannel { creator, name: name.clone(), key };
+    let (offset, time, gone) = match server.submit(command).await? {
+        Answer::Done { offset, time, .. } => (offset, time, None),
+        Answer::Before(offset) => {
+            let name = name.clone();
+            let read = server.blocking(move |server| idempotency::before(server, offset, name.shown()));
+            let Before { time, gone } = read.await?;
+            (offset, time, gone)
+        }
+        Answer::Refused(refusal) => return Err(refusal.into()),
+    };
+    let views = server.views();
+    Ok(reply::created(&Channel {
+        id: ids::show(IdKind::Channel, offset, views.origins()),
+        name: if gone.is_some() { String::new() } else { name.shown().to_owned() },
+        at: Time(time),
+        private: false,
+        creator: Some(ids::show(IdKind::User, creator, views.origins())),
+        last_offset: offset.0,
+        offset: offset.0,
+        deleted_at: gone.map(|deletion| Time(deletion.time)),
+    }))
+}
+
+/// `GET /api/channels`.
+pub(super) async fn list(call: Call) -> Result<Response, Problem> {
+    let views = call.server.views();
+    let channels = views.channels().iter().map(|(offset, channel)| shown(offset, channel, views.origins()));
+    Ok(reply::ok(&Channels { channels: channels.collect() }))
+}
+
+/// `DELETE /api/channels/ID`.
+pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
+    let by = call.caller()?.user;
+    let channel = ids::parse(IdKind::Channel, call.variable(), call.server.views().origins())
+        .ok_or_else(|| Problem::new(Code::NotFound, "there is no such channel"))?;
+    let Answer::Done { offset, .. } = call.server.submit(Command::DeleteChannel { channel, by }).await? else {
+        return Err(Problem::plain(Code::Internal));
+    };
+    Ok(reply::ok(&Deleted { id: call.variable(), offset: offset.0 }))
+}
+
+/// A live channel as clients see it.
+pub(super) fn shown(offset: Offset, channel: &View, origins: &Origins) -> Channel {
+    Channel {
+        id: ids::show(IdKind::Channel, offset, origins),
+        name: channel.name.clone(),
+        at: Time(channel.at),
+        private: channel.private,
+        creator: channel.creator.map(|creator| ids::show(IdKind::User, creator, origins)),
+        last_offset: channel.last_offset.0,
+        offset: offset.0,
+        deleted_at: None,
+    }
+}

@@ -1,0 +1,72 @@
+//! `Idempotency-Key`: the same user, method, path, key and body give the first answer again.
+//!
+//! The record that a request led to bears the digest of who used which key where; the body is compared with the record
+//! itself. A record whose text is gone cannot be compared any more: it is taken for the same, and its answer shows
+//! nothing of the text.
+
+use http::HeaderName;
+use scrollback_log::{Deletion, Offset, Text};
+use scrollback_projections::facts::{self, Fact, KeyDigest};
+
+use super::call::{Call, Server};
+use super::problem::{Code, Problem};
+
+/// The header.
+static HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+/// The longest key.
+pub(super) const KEY_BYTES_MAX: usize = 128;
+/// Keeps the digest apart from any other use of the hash.
+const CONTEXT: &[u8] = b"scrollback idempotency key 1";
+
+/// The digest of the request's key, if it bears one.
+///
+/// # Errors
+/// [`Code::BadKey`].
+pub(super) fn digest(call: &Call) -> Result<Option<KeyDigest>, Problem> {
+    let mut given = call.headers.get_all(&HEADER).iter();
+    let Some(key) = given.next() else { return Ok(None) };
+    let key = key.as_bytes();
+    let printable = key.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    if given.next().is_some() || !printable || !(1..=KEY_BYTES_MAX).contains(&key.len()) {
+        let detail = format!("send one idempotency key of 1 to {KEY_BYTES_MAX} printable ASCII characters");
+        return Err(Problem::new(Code::BadKey, detail));
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(CONTEXT).update(&call.caller()?.user.0.to_le_bytes());
+    // No method and no path contains a zero byte, so nothing can be told two ways.
+    hasher.update(call.method.as_str().as_bytes()).update(&[0]);
+    hasher.update(call.path.as_str().as_bytes()).update(&[0]).update(key);
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    Ok(Some(KeyDigest(digest)))
+}
+
+/// What the earlier request with the same key led to.
+pub(super) struct Before {
+    /// When it was recorded.
+    pub(super) time: scrollback_log::Timestamp,
+    /// The deletion of its text; none when the text is there, and the same as now.
+    pub(super) gone: Option<Deletion>,
+}
+
+/// Reads the record that an earlier request with the same key led to, and compares its text: a name as shown, or a
+/// body. For threads that may block.
+///
+/// # Errors
+/// [`Code::KeyReused`] when the text was another; [`Code::LogDamaged`].
+pub(super) fn before(server: &Server, offset: Offset, text: &str) -> Result<Before, Problem> {
+    let read = server.node.log.read(offset, |record| {
+        let gone = if let Text::Gone(deletion) = record.text { Some(deletion) } else { None };
+        let same = match Fact::decode(&record)? {
+            Fact::MessageSent(_) => facts::text::<facts::Body<'_>>(&record)?.is_none_or(|body| body.body == text),
+            Fact::ChannelCreated(_) => facts::text::<facts::Name<'_>>(&record)?.is_none_or(|name| name.shown == text),
+            _ => false,
+        };
+        Ok::<_, facts::FactError>((Before { time: record.time, gone }, same))
+    })?;
+    match read.transpose()? {
+        Some((before, true)) => Ok(before),
+        Some((_, false)) => Err(Problem::new(Code::KeyReused, "take a new key for a new request")),
+        None => Err(Problem::plain(Code::Internal)),
+    }
+}

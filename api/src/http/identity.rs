@@ -1,0 +1,240 @@
+//! Who sends a request, from where, and whether a page of somebody else made them do it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use scrollback_log::Offset;
+use scrollback_projections::facts::Role;
+
+use super::problem::{Code, Problem};
+use crate::settings::Settings;
+use crate::vault::Session;
+
+/// How long a browser keeps the cookie; the server ends idle sessions long before.
+const COOKIE_SECONDS: u32 = 400 * 24 * 60 * 60;
+
+/// The authenticated sender of a request.
+#[derive(Clone)]
+pub struct Caller {
+    /// The session or API token they came with.
+    pub session: Arc<Session>,
+    /// Who they are.
+    pub user: Offset,
+    /// What they may do, at the moment of the request.
+    pub role: Role,
+}
+
+/// What the settings say of cookies, origins and proxies.
+pub(super) struct Edges {
+    /// Whether browsers reach the server by https, so that the cookie can be kept from anything else.
+    secure: bool,
+    /// The origin of the public URL, in the form in which browsers send it.
+    public_origin: Option<String>,
+    trusted_proxies: Vec<IpAddr>,
+}
+
+impl Edges {
+    pub(super) fn new(settings: &Settings) -> Edges {
+        let public_origin = settings.public_url.as_deref().and_then(origin_of);
+        Edges {
+            secure: public_origin.as_ref().is_some_and(|origin| origin.starts_with("https://")),
+            public_origin,
+            trusted_proxies: settings.trusted_proxies.clone(),
+        }
+    }
+
+    fn cookie_name(&self) -> &'static str {
+        if self.secure { "__Host-identity" } else { "identity" }
+    }
+
+    /// The cookie that makes a browser send `token` from now on.
+    pub(super) fn cookie(&self, token: &str) -> Result<HeaderValue, Problem> {
+        self.cookie_for(token, COOKIE_SECONDS)
+    }
+
+    /// The cookie that makes a browser forget the token.
+    pub(super) fn no_cookie(&self) -> Result<HeaderValue, Problem> {
+        self.cookie_for("", 0)
+    }
+
+    fn cookie_for(&self, token: &str, seconds: u32) -> Result<HeaderValue, Problem> {
+        let (name, secure) = (self.cookie_name(), if self.secure { "; Secure" } else { "" });
+        let text = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
+        HeaderValue::try_from(text).map_err(|_| Problem::plain(Code::Internal))
+    }
+
+    /// The token of a request: from `Authorization` if there is one, else from the cookie.
+    pub(super) fn token<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        if let Some(value) = headers.get(AUTHORIZATION) {
+            let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+            return scheme.eq_ignore_ascii_case("bearer").then_some(token.trim());
+        }
+        let name = self.cookie_name();
+        headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(|value| {
+            value.split(';').find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+        })
+    }
+
+    /// The address that a request came from: the peer's, or what a trusted proxy says it is.
+    pub(super) fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if !self.trusts(peer) {
+            return peer;
+        }
+        // Each hop appends the peer that it saw, so only what stands to the right of the first untrusted one is true.
+        let forwarded = headers.get_all("x-forwarded-for").into_iter().rev();
+        let mut nearest = peer;
+        for value in forwarded {
+            for hop in value.to_str().unwrap_or("").rsplit(',') {
+                let Ok(address) = hop.trim().parse::<IpAddr>() else { return nearest };
+                nearest = address.to_canonical();
+                if !self.trusts(nearest) {
+                    return nearest;
+                }
+            }
+        }
+        nearest
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.contains(&address.to_canonical())
+    }
+
+    /// Refuses an unsafe request that a page of another origin makes a browser send. Programs send no `Origin`.
+    ///
+    /// # Errors
+    /// [`Code::ForeignOrigin`].
+    pub(super) fn check_origin(&self, method: &Method, headers: &HeaderMap, peer: IpAddr) -> Result<(), Problem> {
+        if method.is_safe() {
+            return Ok(());
+        }
+        let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+        let own = origin.to_str().is_ok_and(|origin| self.is_own(origin, headers, peer));
+        if own { Ok(()) } else { Err(Problem::new(Code::ForeignOrigin, "pages of other origins may not do this")) }
+    }
+
+    fn is_own(&self, origin: &str, headers: &HeaderMap, peer: IpAddr) -> bool {
+        let origin = origin_of(origin);
+        if origin.is_none() || origin == self.public_origin {
+            return origin.is_some();
+        }
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+        let proxied = |name| if self.trusts(peer) { text(name) } else { None };
+        let scheme = proxied("x-forwarded-proto").unwrap_or("http");
+        let host = proxied("x-forwarded-host").or_else(|| text(HOST.as_str()));
+        host.and_then(|host| origin_of(&format!("{scheme}://{host}"))) == origin
+    }
+}
+
+/// Scheme, host and port of a URL as browsers write an origin: in lower case, without the scheme's own port.
+fn origin_of(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    let scheme = uri.scheme_str()?.to_ascii_lowercase();
+    let own_port = match scheme.as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => return None,
+    };
+    let host = uri.host()?.to_ascii_lowercase();
+    Some(match uri.port_u16().filter(|port| *port != own_port) {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn edges(public_url: Option<&str>, proxies: &[&str]) -> Edges {
+        Edges::new(&Settings {
+            public_url: public_url.map(str::to_owned),
+            trusted_proxies: proxies.iter().map(|proxy| proxy.parse().unwrap()).collect(),
+            ..Settings::default()
+        })
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn the_token_comes_from_the_authorization_or_the_cookie() {
+        let plain = edges(None, &[]);
+        let token = |pairs: &[(&'static str, &str)]| plain.token(&headers(pairs)).map(str::to_owned);
+        assert_eq!(token(&[("authorization", "Bearer abc")]).as_deref(), Some("abc"));
+        assert_eq!(token(&[("authorization", "bearer abc")]).as_deref(), Some("abc"));
+        assert_eq!(token(&[("cookie", "a=b; identity=abc; c=d")]).as_deref(), Some("abc"));
+        assert_eq!(token(&[("cookie", "a=b"), ("cookie", "identity=abc")]).as_deref(), Some("abc"));
+        assert_eq!(token(&[("cookie", "identity=cookie"), ("authorization", "Bearer header")]).as_deref(), Some("header"));
+        for none in [
+            &[("authorization", "Basic abc"), ("cookie", "identity=abc")][..],
+            &[("cookie", "xidentity=abc")],
+            &[("cookie", "identityx=abc")],
+            &[("cookie", "__Host-identity=abc")],
+            &[],
+        ] {
+            assert_eq!(token(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn under_https_the_cookie_is_bound_to_the_host() {
+        let secure = edges(Some("https://chat.example"), &[]);
+        let cookie = secure.cookie("abc").unwrap();
+        let cookie = cookie.to_str().unwrap();
+        assert!(cookie.starts_with("__Host-identity=abc; Path=/; HttpOnly; SameSite=Strict; "), "{cookie}");
+        assert!(cookie.ends_with("; Secure"), "{cookie}");
+        assert_eq!(secure.token(&headers(&[("cookie", "__Host-identity=abc")])), Some("abc"));
+        assert_eq!(secure.token(&headers(&[("cookie", "identity=abc")])), None, "anybody near could have set that one");
+        assert!(secure.no_cookie().unwrap().to_str().unwrap().contains("Max-Age=0"));
+        assert!(!edges(None, &[]).cookie("abc").unwrap().to_str().unwrap().contains("Secure"));
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_where_a_request_comes_from() {
+        let forged = headers(&[("x-forwarded-for", "203.0.113.9")]);
+        assert_eq!(edges(None, &[]).address(PEER, &forged), PEER);
+        let behind = edges(None, &["192.0.2.1", "192.0.2.2"]);
+        let address = |pairs: &[(&'static str, &str)]| behind.address(PEER, &headers(pairs)).to_string();
+        assert_eq!(address(&[]), "192.0.2.1");
+        assert_eq!(address(&[("x-forwarded-for", "203.0.113.9")]), "203.0.113.9");
+        assert_eq!(address(&[("x-forwarded-for", "198.51.100.7, 203.0.113.9, 192.0.2.2")]), "203.0.113.9");
+        assert_eq!(address(&[("x-forwarded-for", "198.51.100.7"), ("x-forwarded-for", "203.0.113.9")]), "203.0.113.9");
+        assert_eq!(address(&[("x-forwarded-for", "198.51.100.7, unknown")]), "192.0.2.1");
+        assert_eq!(address(&[("x-forwarded-for", "::ffff:203.0.113.9")]), "203.0.113.9");
+    }
+
+    #[test]
+    fn an_unsafe_request_from_a_foreign_page_is_refused() {
+        let check = |edges: &Edges, method: Method, pairs: &[(&'static str, &str)]| {
+            edges.check_origin(&method, &headers(pairs), PEER).is_ok()
+        };
+        let plain = edges(None, &[]);
+        let own = [("host", "chat.example:8080"), ("origin", "http://chat.example:8080")];
+        assert!(check(&plain, Method::POST, &own));
+        assert!(check(&plain, Method::POST, &[("host", "chat.example")]));
+        assert!(check(&plain, Method::GET, &[("host", "chat.example"), ("origin", "http://evil.example")]));
+        for origin in
+            ["http://evil.example", "https://chat.example:8080", "http://chat.example", "null", "", "http://chat.example:8080.evil.example"]
+        {
+            for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
+                assert!(!check(&plain, method, &[("host", "chat.example:8080"), ("origin", origin)]), "{origin}");
+            }
+        }
+        let public = edges(Some("https://Chat.Example:443/app"), &[]);
+        assert!(check(&public, Method::POST, &[("host", "127.0.0.1:8080"), ("origin", "https://chat.example")]));
+        assert!(!check(&public, Method::POST, &[("host", "127.0.0.1:8080"), ("origin", "http://chat.example")]));
+        let forwarded =
+            [("host", "10.0.0.1"), ("x-forwarded-host", "c.example"), ("x-forwarded-proto", "https"), ("origin", "https://c.example")];
+        assert!(check(&edges(None, &["192.0.2.1"]), Method::POST, &forwarded));
+        assert!(!check(&plain, Method::POST, &forwarded));
+    }
+}

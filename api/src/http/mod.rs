@@ -1,0 +1,71 @@
+//! The HTTP interface.
+//!
+//! A connection is taken by [`accept`], which hands each request to one warp filter made by [`routes`]. That finds the call
+//! in a table, checks what all calls want (set-up, origin, identity, query, body) and runs the call's handler: one file
+//! per kind of thing. A handler reads the views, or hands a command to the log's writer, and answers; everything that
+//! goes wrong is a [`problem::Problem`].
+
+pub mod accept;
+mod accounts;
+mod body;
+mod boot;
+mod call;
+mod channels;
+mod connection;
+mod cursor;
+mod figures;
+pub mod handoff;
+mod head_guard;
+mod health;
+mod history;
+mod idempotency;
+mod identity;
+mod invitations;
+mod limits;
+mod messages;
+mod openapi;
+pub mod problem;
+pub mod query;
+mod reply;
+mod root;
+mod routes;
+mod setup_token;
+mod shapes;
+mod streams;
+mod texts;
+mod tokens;
+mod users;
+mod wire;
+
+use std::sync::Arc;
+
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+
+pub use accept::Drained;
+pub use call::Server;
+pub use identity::Caller;
+pub use routes::{Serves, filter};
+
+/// Serves all calls on `listener`, and the figures on `figures` if they have a listener of their own, until the server is
+/// told to stop and has drained.
+pub async fn serve(server: Arc<Server>, listener: TcpListener, figures: Option<TcpListener>) -> Drained {
+    let on = |listener: TcpListener, serves: Serves| {
+        let server = Arc::clone(&server);
+        async move {
+            let service = TowerToHyperService::new(warp::service(filter(Arc::clone(&server), serves)));
+            accept::serve(listener, service, &server.node.settings, server.stopping.clone()).await
+        }
+    };
+    let figures = async {
+        match figures {
+            Some(listener) => on(listener, Serves::Figures).await,
+            None => Drained { cut: 0 },
+        }
+    };
+    let (calls, figures) = tokio::join!(on(listener, Serves::Calls), figures);
+    Drained { cut: calls.cut + figures.cut }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! What the document says of each call beyond what its route does.
+
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::{Ref, RefOr};
+
+use super::{named, text, whole_number};
+use crate::http::health::{Alive, Ready};
+use crate::http::problem::Code;
+use crate::http::shapes::{
+    Boot, ChangePassword, ChangeUser, ChangedUser, Channel, Channels, CreateChannel, CreateToken, Credentials, Deleted,
+    Invitation, Message, Messages, NewInvitation, NewToken, NewUser, Nothing, SendMessage, SetUp, Tokens, User, Users,
+};
+
+/// A schema, made when it is asked for.
+type Made = fn() -> RefOr<Schema>;
+/// A parameter beside the path's variable part and `at_least`: name, place, description, schema.
+type Parameter = (&'static str, fn() -> ParameterIn, &'static str, Made);
+
+/// What a call does to the server, which says what can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// It looks at the views.
+    Looks,
+    /// It reads records.
+    Reads,
+    /// It writes to the log.
+    Writes,
+    /// It writes to the vault alone.
+    WritesSecrets,
+}
+
+/// One call.
+pub(super) struct Described {
+    pub(super) id: &'static str,
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) tag: &'static str,
+    pub(super) summary: &'static str,
+    /// What the path's variable part is.
+    pub(super) variable: &'static str,
+    pub(super) parameters: &'static [Parameter],
+    pub(super) body: Option<Made>,
+    /// Status, media type, schema.
+    pub(super) answers: (u16, &'static str, Option<Made>),
+    pub(super) sets_cookie: bool,
+    pub(super) effect: Effect,
+    /// The problems that calls of its sort do not share.
+    pub(super) problems: &'static [Code],
+}
+
+const JSON: &str = "application/json";
+const CHANNEL: &str = "A channel's id.";
+const INVITATION: &str = "An invitation's token.";
+
+const KEY: Parameter = (
+    "Idempotency-Key",
+    || ParameterIn::Header,
+    "The same user, method, path, key and body give the first answer again.",
+    || printable(128),
+);
+
+const FILTERS: [Parameter; 4] = [
+    ("channel", || ParameterIn::Query, "Only events of this channel, by its id; repeatable.", || list(text())),
+    ("type", || ParameterIn::Query, "Only events of this type; repeatable.", || list(words(&["user", "channel", "message"]))),
+    ("event", || ParameterIn::Query, "Only these events; repeatable.", || list(words(&["created", "changed", "sent", "deleted"]))),
+    ("sender", || ParameterIn::Query, "Only events of this sender, by their id; repeatable.", || list(text())),
+];
+
+const BASE: Described = Described {
+    id: "",
+    method: "GET",
+    path: "",
+    tag: "",
+    summary: "",
+    variable: "",
+    parameters: &[],
+    body: None,
+    answers: (200, JSON, None),
+    sets_cookie: false,
+    effect: Effect::Looks,
+    problems: &[],
+};
+
+const fn accounts(id: &'static str, method: &'static str, path: &'static str, summary: &'static str) -> Described {
+    Described { id, method, path, summary, tag: "accounts", ..BASE }
+}
+
+const fn chat(id: &'static str, method: &'static str, path: &'static str, summary: &'static str) -> Described {
+    Described { id, method, path, summary, tag: "chat", ..BASE }
+}
+
+const fn operation(id: &'static str, path: &'static str, summary: &'static str) -> Described {
+    Described { id, path, summary, tag: "operation", ..BASE }
+}
+
+/// Every call.
+pub(super) static CALLS: &[Described] = &[
+    Described {
+        body: Some(named::<SetUp>),
+        answers: (201, JSON, Some(named::<NewUser>)),
+        sets_cookie: true,
+        effect: Effect::Writes,
+        problems: &[
+            Code::BadName, Code::BadPassword, Code::WrongSetupToken, Code::AlreadySetUp, Code::NameTaken, Code::RateLimited,
+        ],
+        ..accounts("set_up", "POST", "/api/setup", "Make the first user, an owner, and log them in.")
+    },
+    Described {
+        body: Some(named::<Credentials>),
+        answers: (200, JSON, Some(named::<User>)),
+        sets_cookie: true,
+        effect: Effect::WritesSecrets,
+        problems: &[Code::BadCredentials, Code::RateLimited],
+        ..accounts("log_in", "POST", "/api/auth/login", "Log in.")
+    },
+    Described {
+        body: Some(named::<Nothing>),
+        answers: (204, JSON, None),
+        sets_cookie: true,
+        effect: Effect::WritesSecrets,
+        ..accounts("log_out", "POST", "/api/auth/logout", "End the session or API token of this request and its streams.")
+    },
+    Described {
+        answers: (200, JSON, Some(named::<User>)),
+        ..accounts("me", "GET", "/api/auth/me", "Who calls.")
+    },
+    Described {
+        body: Some(named::<ChangePassword>),
+        answers: (204, JSON, None),
+        sets_cookie: true,
+        effect: Effect::WritesSecrets,
+        problems: &[Code::WrongPassword, Code::BadPassword, Code::RateLimited],
+        ..accounts("change_password", "POST", "/api/password", "Change the password; every other session of the user ends.")
+    },
+    Described {
+        body: Some(named::<CreateToken>),
+        answers: (201, JSON, Some(named::<NewToken>)),
+        effect: Effect::WritesSecrets,
+        problems: &[Code::BadLabel, Code::TooManyTokens],
+        ..accounts("create_token", "POST", "/api/tokens", "Make an API token; it is shown this once.")
+    },
+    Described {
+        answers: (200, JSON, Some(named::<Tokens>)),
+        ..accounts("list_tokens", "GET", "/api/tokens", "The caller's API tokens.")
+    },
+    Described {
+        variable: "An API token's id.",
+        answers: (204, JSON, None),
+        effect: Effect::WritesSecrets,
+        problems: &[Code::NotFound],
+        ..accounts("revoke_token", "DELETE", "/api/tokens/{id}", "End one of the caller's API tokens and its streams.")
+    },
+    Described {
+        body: Some(named::<Nothing>),
+        answers: (201, JSON, Some(named::<NewInvitation>)),
+        effect: Effect::Writes,
+        ..accounts("invite", "POST", "/api/invite", "Make an invitation for one person.")
+    },
+    Described {
+        variable: INVITATION,
+        answers: (200, JSON, Some(named::<Invitation>)),
+        problems: &[Code::NotFound],
+        ..accounts("show_invitation", "GET", "/api/invite/{token}", "An open invitation.")
+    },
+    Described {
+        variable: INVITATION,
+        body: Some(named::<Credentials>),
+        answers: (201, JSON, Some(named::<NewUser>)),
+        sets_cookie: true,
+        effect: Effect::Writes,
+        problems: &[Code::BadName, Code::BadPassword, Code::NotFound, Code::NameTaken, Code::RateLimited],
+        ..accounts("accept_invitation", "POST", "/api/invite/{token}", "Become a user, and log in.")
+    },
+    Described {
+        answers: (200, JSON, Some(named::<Users>)),
+        ..accounts("list_users", "GET", "/api/users", "All users.")
+    },
+    Described {
+        variable: "A user's id.",
+        body: Some(named::<ChangeUser>),
+        answers: (200, JSON, Some(named::<ChangedUser>)),
+        effect: Effect::Writes,
+        problems: &[Code::Forbidden, Code::NotFound, Code::LastOwner],
+        ..accounts("change_user", "PUT", "/api/users/{id}", "Change a user's role or activity, as an owner.")
+    },
+    Described {
+        parameters: &[(
+            "messages",
+            || ParameterIn::Query,
+            "How many of the newest messages of each channel; 50 if not given.",
+            || whole_number(0, Some(500)),
+        )],
+        answers: (200, JSON, Some(named::<Boot<'_>>)),
+        effect: Effect::Reads,
+        ..chat("boot", "GET", "/api/boot", "One state of everything, exact at its resume point.")
+    },
+    Described {
+        parameters: &[KEY],
+        body: Some(named::<CreateChannel>),
+        answers: (201, JSON, Some(named::<Channel>)),
+        effect: Effect::Writes,
+        problems: &[Code::BadName, Code::NotSupported, Code::BadKey, Code::NameTaken, Code::KeyReused, Code::LogDamaged],
+        ..chat("create_channel", "POST", "/api/channels", "Create a channel.")
+    },
+    Described {
+        answers: (200, JSON, Some(named::<Channels>)),
+        ..chat("list_channels", "GET", "/api/channels", "All channels.")
+    },
+    Described {
+        variable: CHANNEL,
+        answers: (200, JSON, Some(named::<Deleted<'_>>)),
+        effect: Effect::Writes,
+        problems: &[Code::Forbidden, Code::NotFound],
+        ..chat("delete_channel", "DELETE", "/api/channels/{id}", "Delete a channel with all its messages.")
+    },
+    Described {
+        variable: CHANNEL,
+        parameters: &[KEY],
+        body: Some(named::<SendMessage>),
+        answers: (201, JSON, Some(named::<Message<'_>>)),
+        effect: Effect::Writes,
+        problems: &[Code::BadBody, Code::BadKey, Code::NotFound, Code::KeyReused, Code::MessageTooLarge, Code::LogDamaged],
+        ..chat("send_message", "POST", "/api/channels/{id}", "Send a message.")
+    },
+    Described {
+        variable: CHANNEL,
+        parameters: &[
+            ("before", || ParameterIn::Query, "The newest messages before this cursor.", cursor),
+            ("after", || ParameterIn::Query, "The oldest messages after this cursor, or `oldest`.", cursor_or_oldest),
+            ("limit", || ParameterIn::Query, "The most messages; 50 if not given.", || whole_number(1, Some(500))),
+        ],
+        answers: (200, JSON, Some(named::<Messages<'_>>)),
+        effect: Effect::Reads,
+        problems: &[Code::BadCursor, Code::NotFound],
+        ..chat("history", "GET", "/api/channels/{id}/messages", "A page of a channel's history.")
+    },
+    Described {
+        variable: "A message's id.",
+        answers: (200, JSON, Some(named::<Deleted<'_>>)),
+        effect: Effect::Writes,
+        problems: &[Code::Forbidden, Code::NotFound, Code::LogDamaged],
+        ..chat("delete_message", "DELETE", "/api/messages/{id}", "Delete a message.")
+    },
+    Described {
+        parameters: &[
+            ("resume_point", || ParameterIn::Query, "An offset, a resume token, or `now`; the beginning if not given.", resume_point),
+            ("Last-Event-ID", || ParameterIn::Header, "An offset or a resume token; wins over `resume_point`.", resume_token),
+            FILTERS[0], FILTERS[1], FILTERS[2], FILTERS[3],
+        ],
+        answers: (200, "text/event-stream", Some(text)),
+        effect: Effect::Reads,
+        problems: &[Code::BadResumePoint, Code::Draining],
+        ..chat("events", "GET", "/api/events", "The events after a place in the log, and all that follow.")
+    },
+    Described {
+        parameters: &[
+            ("after", || ParameterIn::Query, "An offset, a resume token, or `now`; the beginning if not given.", resume_point),
+            ("wait", || ParameterIn::Query, "The most seconds to wait for an event; 0 if not given.", || whole_number(0, Some(60))),
+            ("limit", || ParameterIn::Query, "The most events; 100 if not given.", || whole_number(1, Some(500))),
+            FILTERS[0], FILTERS[1], FILTERS[2], FILTERS[3],
+        ],
+        answers: (200, JSON, Some(|| RefOr::Ref(Ref::from_schema_name("Poll")))),
+        effect: Effect::Reads,
+        problems: &[Code::BadResumePoint, Code::Draining],
+        ..chat("poll", "GET", "/api/events/poll", "The events after a place in the log, once.")
+    },
+    Described {
+        answers: (200, JSON, Some(|| any_object())),
+        ..operation("openapi", "/api/openapi.json", "This document.")
+    },
+    Described { answers: (200, JSON, Some(named::<Alive>)), ..operation("alive", "/livez", "Whether the process runs.") },
+    Described {
+        answers: (200, JSON, Some(named::<Ready>)),
+        ..operation("ready", "/readyz", "Whether the server can do its work.")
+    },
+    Described {
+        answers: (200, "text/plain; version=0.0.4; charset=utf-8", Some(text)),
+        ..operation("metrics", "/metrics", "Figures for Prometheus.")
+    },
+    Described {
+        answers: (200, "text/plain; charset=utf-8", Some(text)),
+        ..operation("about", "/", "What this is and where the API is.")
+    },
+];
+
+fn any_object() -> RefOr<Schema> {
+    RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::Object).build()))
+}
+
+fn patterned(pattern: &str) -> RefOr<Schema> {
+    RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).build()))
+}
+
+fn cursor() -> RefOr<Schema> {
+    patterned("^[0-9a-f]{40}$")
+}
+
+fn cursor_or_oldest() -> RefOr<Schema> {
+    patterned("^(oldest|[0-9a-f]{40})$")
+}
+
+fn resume_token() -> RefOr<Schema> {
+    patterned("^(0|[1-9][0-9]{0,18})(-[0-9a-f]{8})?$")
+}
+
+fn resume_point() -> RefOr<Schema> {
+    patterned("^(now|(0|[1-9][0-9]{0,18})(-[0-9a-f]{8})?)$")
+}
+
+fn printable(length_max: usize) -> RefOr<Schema> {
+    let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(length_max));
+    RefOr::T(Schema::Object(text.pattern(Some("^[!-~]([ -~]*[!-~])?$")).build()))
+}
+
+fn words(words: &[&str]) -> RefOr<Schema> {
+    let words = words.iter().copied();
+    RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()))
+}
+
+fn list(items: RefOr<Schema>) -> RefOr<Schema> {
+    RefOr::T(Schema::Array(ArrayBuilder::new().items(items).build()))
+}

@@ -1,0 +1,63 @@
+//! Answers that are not problems.
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
+use warp::reply::Response;
+
+use super::problem::{Code, Problem};
+
+/// The headers that every answer of the API bears: nothing of it may be kept by a cache or taken for another type.
+pub(super) fn harden(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// A body of this media type.
+pub(super) fn typed(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    harden(response.headers_mut());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// A body that is JSON already.
+pub(super) fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response {
+    typed(status, "application/json", body)
+}
+
+/// A value as JSON.
+pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => json_bytes(status, body),
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written as JSON");
+            Problem::plain(Code::Internal).into_response()
+        }
+    }
+}
+
+/// 200 with a value as JSON.
+pub(super) fn ok<T: Serialize>(value: &T) -> Response {
+    json(StatusCode::OK, value)
+}
+
+/// 201 with a value as JSON.
+pub(super) fn created<T: Serialize>(value: &T) -> Response {
+    json(StatusCode::CREATED, value)
+}
+
+/// 204, without a body.
+pub(super) fn no_content() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    harden(response.headers_mut());
+    response
+}
+
+/// The answer with a cookie.
+pub(super) fn with_cookie(mut response: Response, cookie: HeaderValue) -> Response {
+    response.headers_mut().insert(SET_COOKIE, cookie);
+    response
+}

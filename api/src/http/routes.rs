@@ -1,0 +1,380 @@
+//! Which call a request is, and the checks that all calls share.
+//!
+//! One table says for every method and path what the call wants before its handler runs; the same table gives the 405s
+//! their `Allow` and is what the OpenAPI document is tested against. All of it is one warp filter: a chain of one filter
+//! per call could not tell 404 from 405 for paths with a variable part, knows no `Allow`, and tries (and boxes) every
+//! call before the right one.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use http::header::ALLOW;
+use http::{HeaderMap, HeaderValue, Method};
+use scrollback_log::Offset;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::path::FullPath;
+use warp::reply::Response;
+
+use super::accept::Peer;
+use super::body::{self, Pieces};
+use super::call::{Call, Server};
+use super::problem::{Code, Problem};
+use super::query::Query;
+use super::{accounts, boot, channels, health, history, invitations, messages, openapi, reply, root, streams, tokens, users};
+
+/// What a handler's call comes to.
+type Answering = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
+
+/// One call.
+pub(super) struct Route {
+    /// The method's name: unlike [`Method`] it can be in a constant.
+    pub(super) method: &'static str,
+    pub(super) path: Path,
+    /// Whether it wants to know who calls.
+    pub(super) wants_caller: bool,
+    /// Whether it can be called before the server is set up.
+    pub(super) before_setup: bool,
+    /// Whether it shows state, and thus takes `at_least`.
+    pub(super) of_state: bool,
+    /// Whether it takes a JSON body.
+    pub(super) takes_body: bool,
+    /// Whether its handler reads query parameters.
+    pub(super) takes_query: bool,
+    /// Whether a `HEAD` can be answered like a `GET`: not where a stream would begin.
+    heads: bool,
+    handler: fn(Call) -> Answering,
+}
+
+/// A path, with at most one variable part.
+pub(super) struct Path {
+    pub(super) before: &'static str,
+    /// The name of the variable part and what follows it.
+    pub(super) variable: Option<(&'static str, &'static str)>,
+}
+
+const fn exact(path: &'static str) -> Path {
+    Path { before: path, variable: None }
+}
+
+const fn with(before: &'static str, name: &'static str, after: &'static str) -> Path {
+    Path { before, variable: Some((name, after)) }
+}
+
+impl Path {
+    /// Where the variable part lies in `path`, if this is its pattern.
+    fn find(&self, path: &str) -> Option<Range<usize>> {
+        let Some((_, after)) = self.variable else { return (path == self.before).then_some(0..0) };
+        let variable = path.strip_prefix(self.before)?.strip_suffix(after)?;
+        let fits = !variable.is_empty() && !variable.contains('/');
+        fits.then(|| self.before.len()..self.before.len() + variable.len())
+    }
+
+    /// The path as OpenAPI writes it.
+    pub(super) fn template(&self) -> String {
+        match self.variable {
+            Some((name, after)) => format!("{}{{{name}}}{after}", self.before),
+            None => self.before.to_owned(),
+        }
+    }
+}
+
+impl Route {
+    const fn new(method: &'static str, path: Path, handler: fn(Call) -> Answering) -> Route {
+        Route {
+            method,
+            path,
+            wants_caller: true,
+            before_setup: false,
+            of_state: false,
+            takes_body: false,
+            takes_query: false,
+            heads: true,
+            handler,
+        }
+    }
+
+    /// Shows state to somebody known.
+    const fn get(path: Path, handler: fn(Call) -> Answering) -> Route {
+        Route { of_state: true, ..Route::new("GET", path, handler) }
+    }
+
+    const fn post(path: Path, handler: fn(Call) -> Answering) -> Route {
+        Route { takes_body: true, ..Route::new("POST", path, handler) }
+    }
+
+    const fn delete(path: Path, handler: fn(Call) -> Answering) -> Route {
+        Route::new("DELETE", path, handler)
+    }
+
+    const fn for_anybody(self) -> Route {
+        Route { wants_caller: false, ..self }
+    }
+
+    const fn before_setup(self) -> Route {
+        Route { wants_caller: false, before_setup: true, ..self }
+    }
+
+    const fn with_query(self) -> Route {
+        Route { takes_query: true, ..self }
+    }
+}
+
+macro_rules! handler {
+    ($function:path) => {
+        |call| Box::pin($function(call))
+    };
+}
+
+/// Every call, the most frequent first.
+pub(super) static ROUTES: &[Route] = &[
+    Route::post(with("/api/channels/", "id", ""), handler!(messages::send)),
+    Route::get(with("/api/channels/", "id", "/messages"), handler!(history::page)).with_query(),
+    Route::get(exact("/api/boot"), handler!(boot::boot)).with_query(),
+    Route { of_state: false, heads: false, ..Route::get(exact("/api/events"), handler!(streams::events)).with_query() },
+    Route { heads: false, ..Route::get(exact("/api/events/poll"), handler!(streams::poll)).with_query() },
+    Route::delete(with("/api/messages/", "id", ""), handler!(messages::delete)),
+    Route::get(exact("/api/channels"), handler!(channels::list)),
+    Route::post(exact("/api/channels"), handler!(channels::create)),
+    Route::delete(with("/api/channels/", "id", ""), handler!(channels::delete)),
+    Route::get(exact("/api/auth/me"), handler!(accounts::me)),
+    Route::post(exact("/api/auth/login"), handler!(accounts::log_in)).for_anybody(),
+    Route::post(exact("/api/auth/logout"), handler!(accounts::log_out)),
+    Route::post(exact("/api/password"), handler!(accounts::change_password)),
+    Route::get(exact("/api/users"), handler!(users::list)),
+    Route { takes_body: true, ..Route::new("PUT", with("/api/users/", "id", ""), handler!(users::change)) },
+    Route::get(exact("/api/tokens"), handler!(tokens::list)),
+    Route::post(exact("/api/tokens"), handler!(tokens::create)),
+    Route::delete(with("/api/tokens/", "id", ""), handler!(tokens::revoke)),
+    Route::post(exact("/api/invite"), handler!(invitations::issue)),
+    Route::get(with("/api/invite/", "token", ""), handler!(invitations::show)).for_anybody(),
+    Route::post(with("/api/invite/", "token", ""), handler!(invitations::accept)).for_anybody(),
+    Route::post(exact("/api/setup"), handler!(accounts::set_up)).before_setup(),
+    Route::new("GET", exact("/api/openapi.json"), handler!(openapi::document)).before_setup(),
+    Route::new("GET", exact("/livez"), handler!(health::alive)).before_setup(),
+    Route::new("GET", exact("/readyz"), handler!(health::ready)).before_setup(),
+    Route::new("GET", exact(METRICS), handler!(health::figures)).before_setup(),
+    Route::new("GET", exact("/"), handler!(root::page)).before_setup(),
+];
+
+/// What the figures' own listener serves and, when there is one, the other does not.
+const METRICS: &str = "/metrics";
+/// Everything below this waits for the set-up.
+const API: &str = "/api/";
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// All calls; the figures only if they have no listener of their own.
+    Calls,
+    /// The figures.
+    Figures,
+}
+
+/// All calls as one warp filter that answers everything itself.
+#[must_use]
+pub fn filter(server: Arc<Server>, serves: Serves) -> BoxedFilter<(Response,)> {
+    warp::any()
+        .map(move || (Arc::clone(&server), serves))
+        .and(warp::method())
+        .and(warp::path::full())
+        .and(warp::query::raw().or(warp::any().map(String::new)).unify())
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<Peer>())
+        .and(warp::body::stream())
+        .then(respond)
+        .boxed()
+}
+
+async fn respond<B: Buf>(
+    (server, serves): (Arc<Server>, Serves),
+    method: Method,
+    path: FullPath,
+    query: String,
+    headers: HeaderMap,
+    peer: Option<Peer>,
+    mut pieces: impl Pieces<B>,
+) -> Response {
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip());
+    match admit(&server, serves, method, path, &query, headers, peer, &mut pieces).await {
+        Ok(Admitted::Call(handler, call)) => handler(*call).await.unwrap_or_else(Problem::into_response),
+        Ok(Admitted::Answered(response)) => response,
+        Err((problem, headers)) => {
+            body::drain(&headers, &mut pieces).await;
+            problem.into_response()
+        }
+    }
+}
+
+/// What the shared checks come to.
+enum Admitted {
+    /// The handler is to run.
+    Call(fn(Call) -> Answering, Box<Call>),
+    /// There is nothing left to do.
+    Answered(Response),
+}
+
+/// Runs the shared checks, each only when those before it are passed, so that nobody learns by a later one what an
+/// earlier one keeps from them, and no body is read for nothing. Gives the headers back with a problem: they say
+/// whether a body is on its way.
+#[allow(clippy::too_many_arguments, reason = "the parts of a request")]
+async fn admit<B: Buf>(
+    server: &Arc<Server>,
+    serves: Serves,
+    method: Method,
+    path: FullPath,
+    query: &str,
+    headers: HeaderMap,
+    peer: IpAddr,
+    pieces: &mut impl Pieces<B>,
+) -> Result<Admitted, (Problem, HeaderMap)> {
+    macro_rules! check {
+        ($outcome:expr) => {
+            match $outcome {
+                Ok(value) => value,
+                Err(problem) => return Err((problem, headers)),
+            }
+        };
+    }
+    let (route, variable) = match check!(find(server, serves, &method, path.as_str())) {
+        Found::Route(route, variable) => (route, variable),
+        Found::Options(allow) => return Ok(Admitted::Answered(options(allow))),
+    };
+    if !route.before_setup {
+        check!(require_setup(server));
+    }
+    check!(server.edges.check_origin(&method, &headers, peer));
+    let caller = if route.wants_caller { Some(check!(server.authenticate(&headers))) } else { None };
+    let query = check!(read_query(server, route, query).await);
+    let body = if route.takes_body {
+        let read = body::read(&headers, pieces, &server.node.settings.connections).await;
+        check!(read)
+    } else {
+        Bytes::new()
+    };
+    let address = server.edges.address(peer, &headers);
+    let call = Call::new(Arc::clone(server), method, path, variable, query, headers, address, caller, body);
+    Ok(Admitted::Call(route.handler, Box::new(call)))
+}
+
+/// What a path and method name.
+enum Found {
+    Route(&'static Route, Range<usize>),
+    /// Somebody asks what the path allows.
+    Options(String),
+}
+
+fn find(server: &Server, serves: Serves, method: &Method, path: &str) -> Result<Found, Problem> {
+    let served = |route: &Route| match serves {
+        Serves::Figures => route.path.before == METRICS,
+        Serves::Calls => route.path.before != METRICS || server.node.settings.metrics_listen.is_none(),
+    };
+    let answers = |route: &Route| route.method == method.as_str() || (*method == Method::HEAD && route.answers_head());
+    let mut known = false;
+    for route in ROUTES {
+        if let Some(variable) = route.path.find(path).filter(|_| served(route)) {
+            if answers(route) {
+                return Ok(Found::Route(route, variable));
+            }
+            known = true;
+        }
+    }
+    if path.starts_with(API) && !known {
+        require_setup(server)?;
+    }
+    if !known {
+        return Err(Problem::new(Code::NotFound, "there is no such path"));
+    }
+    let allow = allow(path);
+    if *method == Method::OPTIONS {
+        return Ok(Found::Options(allow));
+    }
+    if path.starts_with(API) {
+        require_setup(server)?;
+    }
+    Err(Problem::plain(Code::MethodNotAllowed).allow(allow))
+}
+
+impl Route {
+    fn answers_head(&self) -> bool {
+        self.method == "GET" && self.heads
+    }
+}
+
+/// The methods that a known path has, as the header has them.
+fn allow(path: &str) -> String {
+    let mut methods: Vec<&str> = Vec::new();
+    for route in ROUTES.iter().filter(|route| route.path.find(path).is_some()) {
+        methods.push(route.method);
+        if route.answers_head() {
+            methods.push(Method::HEAD.as_str());
+        }
+    }
+    methods.push(Method::OPTIONS.as_str());
+    methods.join(", ")
+}
+
+fn options(allow: String) -> Response {
+    let mut response = reply::no_content();
+    if let Ok(allow) = HeaderValue::try_from(allow) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
+}
+
+fn require_setup(server: &Server) -> Result<(), Problem> {
+    if server.is_set_up() {
+        return Ok(());
+    }
+    Err(Problem::new(Code::SetupRequired, "create the first user with `POST /api/setup`"))
+}
+
+/// Reads the query and, for a call that shows state, waits for the state that it asks for.
+async fn read_query(server: &Server, route: &Route, text: &str) -> Result<Query, Problem> {
+    let mut query = Query::parse(text)?;
+    if route.of_state
+        && let Some(offset) = query.take_number("at_least", 0, u64::MAX)?
+    {
+        server.reach(Offset(offset)).await?;
+    }
+    if route.takes_query {
+        return Ok(query);
+    }
+    query.finish()?;
+    Ok(Query::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_part_is_one_segment() {
+        let path = with("/api/channels/", "id", "/messages");
+        assert_eq!(path.find("/api/channels/C1/messages"), Some(14..16));
+        for other in ["/api/channels//messages", "/api/channels/messages", "/api/channels/a/b/messages", "/api/channels/C1/messages/"] {
+            assert_eq!(path.find(other), None, "{other}");
+        }
+        assert_eq!(with("/api/channels/", "id", "").find("/api/channels/"), None);
+        assert_eq!(exact("/api/boot").find("/api/boot/"), None);
+        assert_eq!(path.template(), "/api/channels/{id}/messages");
+    }
+
+    #[test]
+    fn a_path_tells_all_its_methods() {
+        assert_eq!(allow("/api/channels/C1"), "POST, DELETE, OPTIONS");
+        assert_eq!(allow("/api/channels"), "GET, HEAD, POST, OPTIONS");
+        assert_eq!(allow("/api/events"), "GET, OPTIONS");
+    }
+
+    #[test]
+    fn no_call_is_in_the_table_twice() {
+        for (index, route) in ROUTES.iter().enumerate() {
+            let same = |other: &Route| other.method == route.method && other.path.template() == route.path.template();
+            assert!(!ROUTES[..index].iter().any(same), "{} {}", route.method, route.path.template());
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Every limit and period of the server, with its default.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What can be set. `Settings::default()` is what the documentation calls the defaults.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The address to serve on.
+    pub listen: SocketAddr,
+    /// Where `/metrics` is served instead of on `listen`.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The URL under which browsers reach the server; an `https` one makes cookies `Secure`.
+    pub public_url: Option<String>,
+    /// Peers whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// What time makes of things.
+    pub lifetimes: Lifetimes,
+    /// What one connection may cost.
+    pub connections: ConnectionLimits,
+    /// What a stream may cost.
+    pub streams: StreamLimits,
+    /// What the store may use.
+    pub storage: StorageLimits,
+    /// How many log-ins, set-ups and accepted invitations one account or one address may try at once; then that many a
+    /// minute.
+    pub sign_in_burst: u32,
+    /// How many password hashes are computed at once; each costs 19 MiB.
+    pub password_hashers_max: usize,
+    /// How long open requests and streams may take to end at a stop.
+    pub drain_timeout: Duration,
+}
+
+/// What time makes of things.
+#[derive(Clone, Debug)]
+pub struct Lifetimes {
+    /// How long after its record a message expires; none for never.
+    pub messages: Option<Duration>,
+    /// How long after its newest record a channel expires; none for never.
+    pub channels: Option<Duration>,
+    /// How often expiry looks.
+    pub expiry_every: Duration,
+    /// How long idempotency keys are remembered, in log time.
+    pub idempotency_keys: Duration,
+    /// After how long without use a session dies.
+    pub session_idle: Duration,
+    /// How long an invitation is open.
+    pub invitations: Duration,
+    /// The operator says that the clock is right although it jumped, so that expiry goes on.
+    pub clock_confirmed: bool,
+}
+
+/// What one connection may cost.
+#[derive(Clone, Debug)]
+pub struct ConnectionLimits {
+    /// The most connections at once.
+    pub total_max: usize,
+    /// The most connections at once from one address; none for no such limit.
+    pub per_address_max: Option<usize>,
+    /// The most bytes of a request's head.
+    pub head_bytes_max: usize,
+    /// How long a request's head may take.
+    pub head_timeout: Duration,
+    /// The most bytes of a request's body.
+    pub body_bytes_max: u64,
+    /// How long a request's body may take.
+    pub body_timeout: Duration,
+}
+
+/// What a stream may cost.
+#[derive(Clone, Debug)]
+pub struct StreamLimits {
+    /// The time between heartbeats.
+    pub heartbeat: Duration,
+    /// The most bytes of encoded frames kept for readers that are near the head.
+    pub ring_bytes_max: usize,
+    /// The most bytes handed to a socket in one write.
+    pub write_bytes_max: usize,
+    /// How long a socket may take nothing of what is written to it before its stream ends as slow.
+    pub write_timeout: Duration,
+    /// The least `retry` a stream tells its client.
+    pub retry_min: Duration,
+    /// The greatest `retry` a stream tells its client.
+    pub retry_max: Duration,
+    /// The longest a poll may wait.
+    pub poll_wait_max: Duration,
+    /// How many readers read the log at once when they are behind the ring.
+    pub log_readers_max: usize,
+    /// How far apart wakes are put when a pass over all streams takes longer than half of it.
+    pub coalesce: Duration,
+}
+
+/// What the store may use.
+#[derive(Clone, Debug)]
+pub struct StorageLimits {
+    /// Writes are refused while the data directory's file system has less than this free.
+    pub free_bytes_min: u64,
+    /// sled's cache.
+    pub cache_bytes: u64,
+    /// A checkpoint is taken at least every this many records.
+    pub checkpoint_every_records: u64,
+    /// A checkpoint is taken at least this often while records come.
+    pub checkpoint_every: Duration,
+    /// How many records a second the background scrub checks; 0 for none.
+    pub scrub_records_per_second: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            data: PathBuf::from("./scrollback-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            metrics_listen: None,
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            lifetimes: Lifetimes {
+                messages: Some(90 * DAY),
+                channels: Some(90 * DAY),
+                expiry_every: Duration::from_secs(60),
+                idempotency_keys: 30 * DAY,
+                session_idle: 7 * DAY,
+                invitations: DAY,
+                clock_confirmed: false,
+            },
+            connections: ConnectionLimits {
+                total_max: 16_384,
+                per_address_max: None,
+                head_bytes_max: 16 << 10,
+                head_timeout: Duration::from_secs(10),
+                body_bytes_max: 512 << 10,
+                body_timeout: Duration::from_secs(30),
+            },
+            streams: StreamLimits {
+                heartbeat: Duration::from_secs(15),
+                ring_bytes_max: 16 << 20,
+                write_bytes_max: 64 << 10,
+                write_timeout: Duration::from_secs(10),
+                retry_min: Duration::from_secs(1),
+                retry_max: Duration::from_secs(8),
+                poll_wait_max: Duration::from_secs(60),
+                log_readers_max: 4,
+                coalesce: Duration::from_millis(20),
+            },
+            storage: StorageLimits {
+                free_bytes_min: 512 << 20,
+                cache_bytes: 32 << 20,
+                checkpoint_every_records: 250_000,
+                checkpoint_every: Duration::from_secs(300),
+                scrub_records_per_second: 2_000,
+            },
+            sign_in_burst: 10,
+            password_hashers_max: 2,
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}

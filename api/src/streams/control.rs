@@ -1,0 +1,87 @@
+//! The frames that steer a stream. They have a `type` and no `event`; of them only a checkpoint has an id.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::resume::Resume;
+use super::{Chunk, Position};
+
+/// Why a stream is ended by the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bye {
+    /// The server is stopping.
+    Shutdown,
+    /// The client did not take what was sent.
+    Slow,
+    /// The identity that opened the stream is no longer valid.
+    Revoked,
+    /// The log takes no more writes.
+    Storage,
+    /// The log cannot be read as it was written.
+    Damaged,
+}
+
+impl Bye {
+    /// As clients are told.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Bye::Shutdown => "shutdown",
+            Bye::Slow => "slow",
+            Bye::Revoked => "revoked",
+            Bye::Storage => "storage",
+            Bye::Damaged => "damaged",
+        }
+    }
+}
+
+/// The first frame of a stream, and how long the client should wait before it comes back.
+pub(super) fn hello(resume: Resume, head: Position, retry: Duration) -> Chunk {
+    let token = match resume.position() {
+        Some(position) => format!("\"{position}\""),
+        None => "null".to_owned(),
+    };
+    chunk(format_args!(
+        "retry: {}\nevent: hello\ndata: {{\"type\":\"hello\",\"resume\":\"{}\",\"head\":{},\"resume_token\":{token}}}\n\n",
+        retry.as_millis(),
+        resume.name(),
+        head.offset,
+    ))
+}
+
+/// The sign of life.
+pub(super) fn heartbeat() -> Chunk {
+    chunk(format_args!("event: heartbeat\ndata: {{\"type\":\"heartbeat\"}}\n\n"))
+}
+
+/// The client has all there was when it came, and what follows is live.
+pub(super) fn caught_up(at: Position) -> Chunk {
+    chunk(format_args!("event: caught_up\ndata: {{\"type\":\"caught_up\",\"offset\":{}}}\n\n", at.offset))
+}
+
+/// The client may go on from here, although nothing that it wants lies before.
+pub(super) fn checkpoint(at: Position) -> Chunk {
+    chunk(format_args!(
+        "id: {at}\nevent: checkpoint\ndata: {{\"type\":\"checkpoint\",\"offset\":{}}}\n\n",
+        at.offset
+    ))
+}
+
+/// The last frame of a stream.
+pub(super) fn bye(reason: Bye, at: Option<Position>) -> Chunk {
+    let (offset, token) = match at {
+        Some(at) => (at.offset.to_string(), format!("\"{at}\"")),
+        None => ("null".to_owned(), "null".to_owned()),
+    };
+    chunk(format_args!(
+        "event: bye\ndata: {{\"type\":\"bye\",\"reason\":\"{}\",\"offset\":{offset},\"resume_token\":{token}}}\n\n",
+        reason.name(),
+    ))
+}
+
+fn chunk(text: std::fmt::Arguments<'_>) -> Chunk {
+    Chunk::of(|out| {
+        // Writing to a vector cannot fail.
+        let _ = out.write_fmt(text);
+    })
+}

@@ -1,0 +1,354 @@
+//! A record as the event that every transport shows, in its Server-Sent-Events form:
+//!
+//! ```text
+//! id: OFFSET-TAG
+//! event: TYPE
+//! data: {"offset":OFFSET,"at":"...","type":"TYPE","event":"...", ... }
+//!
+//! ```
+//!
+//! The JSON lies inside, so a transport that wants only that takes a part of the same bytes. A frame remembers where its
+//! texts lie: so it becomes the frame of the same record with its texts gone without being encoded anew.
+
+use std::ops::Range;
+
+use scrollback_log::{Deletion, Offset, Record, Text, Timestamp};
+use scrollback_projections::Origins;
+use scrollback_projections::facts::{self, Body, Fact, FactError, Imported, Name, Reason, Role};
+
+use super::json::{push_escaped, push_hex, push_number};
+use crate::ids::IdKind;
+use crate::timestamps;
+
+/// What a frame ends with behind its JSON.
+const TAIL: &[u8] = b"\n\n";
+/// The most texts that one event has.
+const TEXTS_MAX: usize = 2;
+
+/// What an event is about: its `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// `user`
+    User,
+    /// `channel`
+    Channel,
+    /// `message`
+    Message,
+}
+
+/// What happened to it: its `event`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Happening {
+    /// `created`
+    Created,
+    /// `changed`
+    Changed,
+    /// `sent`
+    Sent,
+    /// `deleted`
+    Deleted,
+}
+
+impl Type {
+    /// All of them.
+    pub const ALL: [Type; 3] = [Type::User, Type::Channel, Type::Message];
+
+    /// As events and filters name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Type::User => "user",
+            Type::Channel => "channel",
+            Type::Message => "message",
+        }
+    }
+}
+
+impl Happening {
+    /// All of them.
+    pub const ALL: [Happening; 4] = [Happening::Created, Happening::Changed, Happening::Sent, Happening::Deleted];
+
+    /// As events and filters name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Happening::Created => "created",
+            Happening::Changed => "changed",
+            Happening::Sent => "sent",
+            Happening::Deleted => "deleted",
+        }
+    }
+}
+
+/// What filters ask of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facets {
+    /// Its type.
+    pub kind: Type,
+    /// Its event.
+    pub happening: Happening,
+    /// The channel that it is about or happened in.
+    pub channel: Option<Offset>,
+    /// Who sent the message that it is about.
+    pub sender: Option<Offset>,
+}
+
+/// Who may see an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever may read at all.
+    Everyone,
+}
+
+/// A text's place in a frame, without the quotes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// What is known of an encoded frame. Places are relative to its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What filters ask.
+    pub facets: Facets,
+    /// Who may see it.
+    pub audience: Audience,
+    json_start: u8,
+    /// Where its texts lie; empty when it has none or they are gone.
+    texts: [Span; TEXTS_MAX],
+}
+
+impl Frame {
+    /// Where the event's JSON lies in a frame of `length` bytes.
+    #[must_use]
+    pub fn json(&self, length: usize) -> Range<usize> {
+        usize::from(self.json_start)..length - TAIL.len()
+    }
+
+    /// Appends to `out` what `frame`, the bytes of this frame, becomes when `deletion` deletes the record's text: the same
+    /// bytes as if the record were encoded anew. None when it has no text, or none any more.
+    pub fn push_gone(&self, frame: &[u8], deletion: Deletion, out: &mut Vec<u8>) -> Option<Frame> {
+        if self.texts == [Span::default(); TEXTS_MAX] {
+            return None;
+        }
+        let json = self.json(frame.len());
+        let mut copied = 0;
+        for span in self.texts.iter().filter(|span| **span != Span::default()) {
+            out.extend_from_slice(&frame[copied..span.start as usize]);
+            copied = span.end as usize;
+        }
+        out.extend_from_slice(&frame[copied..json.end - 1]);
+        close(out, Some(deletion));
+        Some(Frame { texts: [Span::default(); TEXTS_MAX], ..*self })
+    }
+}
+
+/// Appends the event that `record` is to `out`. None, and nothing appended, when it is an internal record.
+///
+/// # Errors
+/// When the record is of a kind that this version does not know, or does not decode.
+pub fn encode(record: &Record<'_>, origins: &Origins, out: &mut Vec<u8>) -> Result<Option<Frame>, FactError> {
+    use Happening::{Changed, Created, Deleted, Sent};
+    let at = record.time;
+    let draft = Draft { record, origins, out };
+    let event = match Fact::decode(record)? {
+        Fact::OriginStarted(_) | Fact::InvitationIssued(_) | Fact::ImportAdvanced(_) => return Ok(None),
+        Fact::UserCreated(fact) => {
+            let name = facts::text::<Name<'_>>(record)?;
+            draft.open(Type::User, Created, None, None, at).user(record.offset, name, fact.role, true)
+        }
+        Fact::UserChanged(fact) => {
+            let name = facts::text::<Name<'_>>(record)?;
+            draft.open(Type::User, Changed, None, None, at).user(fact.user, name, fact.role, fact.active)
+        }
+        Fact::ChannelCreated(fact) => {
+            let name = facts::text::<Name<'_>>(record)?;
+            draft.open(Type::Channel, Created, Some(record.offset), None, at)
+                .id("id", IdKind::Channel, Some(record.offset))
+                .text("name", name.map(|name| name.shown))
+                .flag("private", fact.private)
+                .id("creator", IdKind::User, fact.creator)
+        }
+        Fact::ChannelDeleted(fact) => draft.open(Type::Channel, Deleted, Some(fact.channel), None, at)
+            .id("id", IdKind::Channel, Some(fact.channel))
+            .id("by", IdKind::User, fact.by)
+            .word("reason", reason(fact.reason)),
+        Fact::MessageSent(fact) => {
+            let body = facts::text::<Body<'_>>(record)?;
+            draft.open(Type::Message, Sent, Some(fact.channel), Some(fact.sender), at)
+                .message(record.offset, fact.channel, Some(fact.sender))
+                .text("body", body.map(|text| text.body))
+        }
+        Fact::MessageImported(fact) => {
+            let text = facts::text::<Imported<'_>>(record)?;
+            draft.open(Type::Message, Sent, Some(fact.channel), None, fact.at)
+                .message(record.offset, fact.channel, None)
+                .text("sender_name", text.map(|text| text.sender_name))
+                .text("body", text.map(|text| text.body))
+                .time("recorded_at", record.time)
+        }
+        Fact::MessageDeleted(fact) => draft.open(Type::Message, Deleted, Some(fact.channel), fact.sender, at)
+            .message(fact.message, fact.channel, fact.sender)
+            .id("by", IdKind::User, fact.by)
+            .word("reason", reason(fact.reason)),
+    };
+    Ok(Some(event.close(record)))
+}
+
+fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Deleted => "deleted",
+        Reason::Expired => "expired",
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Member => "member",
+        Role::Moderator => "moderator",
+        Role::Owner => "owner",
+    }
+}
+
+/// Appends `id: TOKEN`, `event: KIND` and the start of the data line.
+fn push_head(out: &mut Vec<u8>, record: &Record<'_>, kind: Type) {
+    out.extend_from_slice(b"id: ");
+    push_number(out, record.offset.0);
+    out.push(b'-');
+    push_hex(out, record.tag.0);
+    out.extend_from_slice(b"\nevent: ");
+    out.extend_from_slice(kind.name().as_bytes());
+    out.extend_from_slice(b"\ndata: ");
+}
+
+/// Ends the object and the frame.
+fn close(out: &mut Vec<u8>, deletion: Option<Deletion>) {
+    if let Some(deletion) = deletion {
+        out.extend_from_slice(b",\"deleted_at\":\"");
+        timestamps::write_to(deletion.time, out);
+        out.push(b'"');
+    }
+    out.push(b'}');
+    out.extend_from_slice(TAIL);
+}
+
+/// A record about to be encoded.
+struct Draft<'a, 'r> {
+    record: &'a Record<'r>,
+    origins: &'a Origins,
+    out: &'a mut Vec<u8>,
+}
+
+/// An event whose fields are being written, in the order of the calls.
+struct Encoder<'a> {
+    out: &'a mut Vec<u8>,
+    origins: &'a Origins,
+    start: usize,
+    frame: Frame,
+}
+
+impl<'a> Draft<'a, '_> {
+    fn open(
+        self,
+        kind: Type,
+        happening: Happening,
+        channel: Option<Offset>,
+        sender: Option<Offset>,
+        at: Timestamp,
+    ) -> Encoder<'a> {
+        let Draft { record, origins, out } = self;
+        let start = out.len();
+        push_head(out, record, kind);
+        // An id of 29 bytes and a type of 7 leave it far below 256.
+        let json_start = (out.len() - start) as u8;
+        out.extend_from_slice(b"{\"offset\":");
+        push_number(out, record.offset.0);
+        let facets = Facets { kind, happening, channel, sender };
+        let frame = Frame { facets, audience: Audience::Everyone, json_start, texts: [Span::default(); TEXTS_MAX] };
+        Encoder { out, origins, start, frame }
+            .time("at", at)
+            .word("type", kind.name())
+            .word("event", happening.name())
+    }
+}
+
+impl Encoder<'_> {
+    fn close(self, record: &Record<'_>) -> Frame {
+        let deletion = if let Text::Gone(deletion) = record.text { Some(deletion) } else { None };
+        close(self.out, deletion);
+        self.frame
+    }
+
+    fn key(&mut self, key: &str) {
+        self.out.extend_from_slice(b",\"");
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    /// A word that needs no escaping.
+    fn word(mut self, key: &str, word: &str) -> Self {
+        self.key(key);
+        self.out.push(b'"');
+        self.out.extend_from_slice(word.as_bytes());
+        self.out.push(b'"');
+        self
+    }
+
+    fn flag(mut self, key: &str, flag: bool) -> Self {
+        self.key(key);
+        self.out.extend_from_slice(if flag { b"true" } else { b"false" });
+        self
+    }
+
+    fn time(mut self, key: &str, time: Timestamp) -> Self {
+        self.key(key);
+        self.out.push(b'"');
+        timestamps::write_to(time, self.out);
+        self.out.push(b'"');
+        self
+    }
+
+    fn id(mut self, key: &str, kind: IdKind, offset: Option<Offset>) -> Self {
+        self.key(key);
+        match offset.and_then(|offset| self.origins.birthplace(offset)) {
+            Some(place) => {
+                self.out.push(b'"');
+                place.write_to(kind.letter(), self.out);
+                self.out.push(b'"');
+            }
+            None => self.out.extend_from_slice(b"null"),
+        }
+        self
+    }
+
+    /// What somebody typed; empty when it is gone.
+    fn text(mut self, key: &str, text: Option<&str>) -> Self {
+        self.key(key);
+        self.out.push(b'"');
+        if let Some(text) = text {
+            let start = self.out.len();
+            push_escaped(self.out, text);
+            let place = |at: usize| u32::try_from(at - self.start).unwrap_or(u32::MAX);
+            let span = Span { start: place(start), end: place(self.out.len()) };
+            if let Some(free) = self.frame.texts.iter_mut().find(|span| **span == Span::default()) {
+                *free = span;
+            }
+        }
+        self.out.push(b'"');
+        self
+    }
+
+    fn user(self, user: Offset, name: Option<Name<'_>>, held: Role, active: bool) -> Self {
+        self.id("id", IdKind::User, Some(user))
+            .text("name", name.map(|name| name.shown))
+            .word("role", role(held))
+            .flag("active", active)
+    }
+
+    fn message(self, message: Offset, channel: Offset, sender: Option<Offset>) -> Self {
+        self.id("id", IdKind::Message, Some(message))
+            .id("channel", IdKind::Channel, Some(channel))
+            .id("sender", IdKind::User, sender)
+    }
+}

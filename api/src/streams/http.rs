@@ -1,0 +1,99 @@
+//! The two calls that give events: `GET /api/events` and `GET /api/events/poll`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use warp::reply::Response;
+
+use super::filter::Filter;
+use super::poll::{Poll, Polled};
+use super::resume::ResumeFrom;
+use super::sse::Sse;
+use super::{Ending, Reader, StreamError, Streams};
+use crate::http::handoff::Handoff;
+use crate::http::problem::{Code, Problem};
+use crate::http::query::Query;
+
+/// The most events of one page, and how many there are if the client does not say.
+const PAGE_EVENTS_MAX: u64 = 500;
+const PAGE_EVENTS_DEFAULT: u64 = 100;
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Asks proxies not to hold the stream back.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Opens a stream for `reader`. The answer carries a [`Handoff`]: the stream begins when the server acts on it.
+///
+/// # Errors
+/// [`Code::BadResumePoint`], [`Code::BadQuery`]; [`Code::Draining`] while the server stops; [`Code::LogDamaged`] when the
+/// log cannot be read at the resume point.
+pub async fn events(
+    streams: Arc<Streams>,
+    reader: Arc<dyn Reader>,
+    mut query: Query,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let parameter = query.take("resume_point")?;
+    let filter = Filter::take(&mut query, &streams.origins())?;
+    query.finish()?;
+    let from = ResumeFrom::read(last_event_id(headers)?, parameter.as_deref())?;
+    refuse_while_ending(&streams)?;
+    let resume = streams.resume(from).await?;
+
+    let mut response = Response::default();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    let stream = Sse::new(streams, reader, resume, filter);
+    Handoff::new(move |socket, head, framing| Box::pin(stream.run(socket, head, framing))).attach(&mut response);
+    Ok(response)
+}
+
+/// Answers a poll for `reader`.
+///
+/// # Errors
+/// As for [`events`]; [`Code::Unauthenticated`] when the reader's identity is revoked meanwhile.
+pub async fn poll(streams: Arc<Streams>, reader: Arc<dyn Reader>, mut query: Query) -> Result<Vec<u8>, Problem> {
+    let after = query.take("after")?;
+    let filter = Filter::take(&mut query, &streams.origins())?;
+    let wait = query.take_number("wait", 0, streams.limits.poll_wait_max.as_secs())?.unwrap_or(0);
+    let limit = query.take_number("limit", 1, PAGE_EVENTS_MAX)?.unwrap_or(PAGE_EVENTS_DEFAULT);
+    query.finish()?;
+    let after = ResumeFrom::read(None, after.as_deref())?;
+    refuse_while_ending(&streams)?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let poll = Poll { after, filter, wait: Duration::from_secs(wait), limit };
+    match streams.poll(&*reader, poll).await? {
+        Polled::Page(json) => Ok(json),
+        Polled::Revoked => Err(Problem::plain(Code::Unauthenticated)),
+    }
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
+    let mut values = headers.get_all(LAST_EVENT_ID).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value.map(HeaderValue::as_bytes)),
+        _ => Err(Problem::plain(Code::BadResumePoint)),
+    }
+}
+
+/// A stream that began now would end at once.
+fn refuse_while_ending(streams: &Streams) -> Result<(), Problem> {
+    match streams.pulse.borrow().ending {
+        None | Some(Ending::Storage) => Ok(()),
+        Some(Ending::Shutdown) => Err(Problem::plain(Code::Draining).retry_after(Duration::from_secs(1))),
+    }
+}
+
+impl From<StreamError> for Problem {
+    fn from(error: StreamError) -> Problem {
+        match error {
+            StreamError::Read(error) => error.into(),
+            StreamError::Fact(error) => error.into(),
+            StreamError::Died => Problem::plain(Code::Internal),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Event streams: what lies between a reader's position and the head, on every transport.
+//!
+//! A record is encoded once, as a [`frame`] that holds the event's JSON inside its Server-Sent-Events form, and kept in a
+//! shared [`ring`] of recent frames. A reader is a [`cursor`]: a position and a filter, no queue. It takes frames from the
+//! ring when it is near the head and encodes them from the log when it is behind. It waits on one [`pulse`], which
+//! carries the head, the heartbeat and whatever ends streams. Only [`sse`] and [`poll`] know how bytes reach a client.
+//!
+//! Why nothing is missed or doubled: a record is durable, then in the ring, then at or below the published head, in this
+//! order; a cursor only ever reads up to a published head and moves by what it read. So there is no moment of joining.
+
+mod chunk;
+mod control;
+pub mod cursor;
+pub mod filter;
+pub mod frame;
+pub mod http;
+mod json;
+mod passes;
+pub mod poll;
+pub mod pulse;
+mod read_log;
+pub mod resume;
+pub mod ring;
+pub mod sse;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use scrollback_log::{Head, Log, Offset, ReadError, Tag};
+use scrollback_projections::facts::FactError;
+use scrollback_projections::{Origins, Views};
+use tokio::sync::{Semaphore, watch};
+
+pub use chunk::Chunk;
+pub use control::Bye;
+pub use pulse::{Ending, Pulse};
+
+use crate::settings::StreamLimits;
+use passes::Passes;
+use ring::Ring;
+
+/// A place in this log's history: strictly after `offset`, whose chain value has this tag. Shown as a resume token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The last record that lies behind.
+    pub offset: Offset,
+    /// The tag of the chain's value there.
+    pub tag: Tag,
+}
+
+impl Position {
+    /// Before the first record.
+    pub const BEGINNING: Position = Position { offset: Offset::BEGINNING, tag: Tag(0) };
+}
+
+impl From<Head> for Position {
+    fn from(head: Head) -> Position {
+        Position { offset: head.offset, tag: head.chain.tag() }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.offset, self.tag)
+    }
+}
+
+/// Whoever reads a stream. Asked again and again while the stream is open.
+pub trait Reader: Send + Sync + 'static {
+    /// Whether the identity that opened the stream is still valid.
+    fn is_live(&self) -> bool;
+}
+
+/// The log cannot be read as it was written.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// A record is missing or damaged.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A record's bytes are not a fact.
+    #[error(transparent)]
+    Fact(#[from] FactError),
+    /// The reading thread ended without an answer.
+    #[error("the thread that read the log for a stream has died")]
+    Died,
+}
+
+/// What the streams of a server read from, and what tells them to end.
+pub struct Sources {
+    /// The log.
+    pub log: Arc<Log>,
+    /// The recent frames of that log.
+    pub ring: Arc<Ring>,
+    /// The views of that log; only its origins are looked at.
+    pub views: Arc<RwLock<Views>>,
+    /// Changes at every revocation, after the revoked [`Reader`] says so.
+    pub revocations: watch::Receiver<u64>,
+    /// Turns true when the log takes no more writes.
+    pub storage_failed: watch::Receiver<bool>,
+    /// Turns true when the server is stopping.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// What all streams of a server share.
+pub struct Streams {
+    log: Arc<Log>,
+    ring: Arc<Ring>,
+    views: Arc<RwLock<Views>>,
+    pulse: watch::Receiver<Pulse>,
+    passes: Arc<Passes>,
+    limits: StreamLimits,
+    /// Bounds how many readers read the log at once.
+    log_readers: Arc<Semaphore>,
+    /// Bounds how many readers have the log read ahead for them.
+    read_aheads: Arc<Semaphore>,
+    /// At a stop, the time within which streams end one after the other.
+    bye_within: Duration,
+    heartbeat: Chunk,
+    open: AtomicUsize,
+    gauge: metrics::Gauge,
+    bytes_sent: metrics::Counter,
+}
+
+impl Streams {
+    /// Starts the task that drives the streams. Must be called inside a tokio runtime; the task ends with the last
+    /// handle. At a stop the streams end within half of `drain_timeout`.
+    #[must_use]
+    pub fn start(sources: Sources, limits: StreamLimits, drain_timeout: Duration) -> Arc<Streams> {
+        let passes = Arc::new(Passes::default());
+        let pulse = pulse::start(&sources, Arc::clone(&passes), &limits);
+        Arc::new(Streams {
+            log: sources.log,
+            ring: sources.ring,
+            views: sources.views,
+            pulse,
+            passes,
+            log_readers: Arc::new(Semaphore::new(limits.log_readers_max.max(1))),
+            read_aheads: Arc::new(Semaphore::new(limits.log_readers_max.div_ceil(2).max(1))),
+            limits,
+            bye_within: drain_timeout / 2,
+            heartbeat: control::heartbeat(),
+            open: AtomicUsize::new(0),
+            gauge: metrics::gauge!("scrollback_streams_open"),
+            bytes_sent: metrics::counter!("scrollback_stream_bytes_total"),
+        })
+    }
+
+    /// How many streams are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn origins(&self) -> Origins {
+        self.views.read().unwrap_or_else(PoisonError::into_inner).origins().clone()
+    }
+}

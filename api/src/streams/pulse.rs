@@ -1,0 +1,130 @@
+//! The one value that streams wait on: the head, the heartbeat, revocations and the end.
+//!
+//! One task merges what can happen, so that a waiting stream holds one receiver and no timer. It also decides when a new
+//! head is told: at once, unless the streams are still busy with the one before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+use super::passes::{Pass, Passes};
+use super::{Position, Sources};
+use crate::settings::StreamLimits;
+
+/// The furthest that wakes are put apart.
+const COALESCE_MAX: Duration = Duration::from_millis(50);
+
+/// What streams know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// The published head, or one that was published a moment ago.
+    pub head: Position,
+    /// Counts heartbeats.
+    pub beat: u64,
+    /// Changes when a stream's reader may have lost its rights.
+    pub revocations: u64,
+    /// Why all streams end now.
+    pub ending: Option<Ending>,
+}
+
+/// Why all streams end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The server is stopping.
+    Shutdown,
+    /// The log takes no more writes.
+    Storage,
+}
+
+/// Starts the task. It ends when nobody holds a receiver any more.
+pub(super) fn start(sources: &Sources, passes: Arc<Passes>, limits: &StreamLimits) -> watch::Receiver<Pulse> {
+    let task = Merge {
+        head: sources.log.watch_head(),
+        revocations: sources.revocations.clone(),
+        storage_failed: sources.storage_failed.clone(),
+        shutdown: sources.shutdown.clone(),
+        passes,
+        pass: None,
+        coalesce: limits.coalesce,
+        heartbeat: limits.heartbeat,
+    };
+    let (sender, receiver) = watch::channel(task.now(0));
+    tokio::spawn(task.run(sender));
+    receiver
+}
+
+struct Merge {
+    head: watch::Receiver<scrollback_log::Head>,
+    revocations: watch::Receiver<u64>,
+    storage_failed: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
+    passes: Arc<Passes>,
+    pass: Option<Pass>,
+    coalesce: Duration,
+    heartbeat: Duration,
+}
+
+impl Merge {
+    async fn run(mut self, pulses: watch::Sender<Pulse>) {
+        let mut beats = interval_at(Instant::now() + self.heartbeat, self.heartbeat);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = 0;
+        // A head that is held back, and until when.
+        let mut held: Option<Instant> = None;
+        loop {
+            let tell = tokio::select! {
+                biased;
+                () = pulses.closed() => return,
+                () = changed(&mut self.shutdown) => true,
+                () = changed(&mut self.storage_failed) => true,
+                () = changed(&mut self.revocations) => true,
+                () = until(held) => true,
+                _ = beats.tick() => {
+                    beat += 1;
+                    true
+                }
+                () = changed(&mut self.head), if held.is_none() => {
+                    held = self.next();
+                    held.is_none()
+                }
+            };
+            if tell {
+                held = None;
+                self.pass = Some(self.passes.begin());
+                pulses.send_replace(self.now(beat));
+            }
+        }
+    }
+
+    /// Until when a head that came now must wait; none if it need not.
+    fn next(&self) -> Option<Instant> {
+        let pass = self.pass?;
+        let next = Instant::from_std(pass.next(self.passes.length(pass), self.coalesce, COALESCE_MAX));
+        (next > Instant::now()).then_some(next)
+    }
+
+    fn now(&self, beat: u64) -> Pulse {
+        let ending = if *self.storage_failed.borrow() {
+            Some(Ending::Storage)
+        } else {
+            self.shutdown.borrow().then_some(Ending::Shutdown)
+        };
+        Pulse { head: Position::from(*self.head.borrow()), beat, revocations: *self.revocations.borrow(), ending }
+    }
+}
+
+/// Waits for a change; for ever when there cannot be one any more.
+async fn changed<T>(receiver: &mut watch::Receiver<T>) {
+    if receiver.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+async fn until(held: Option<Instant>) {
+    match held {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

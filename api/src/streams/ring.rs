@@ -1,0 +1,328 @@
+//! The frames of the newest records, shared by all readers that are near the head.
+//!
+//! The writer appends a batch's frames before it publishes their head, so whoever has seen a head finds every record up
+//! to it here or, when it has been pushed out, in the log. Readers copy what they want; but many readers that stand at
+//! the same offset want the same bytes, and for them one copy, ready to be sent, is kept.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use roaring::RoaringTreemap;
+use scrollback_log::{Deletion, Offset, Record, Tag};
+use scrollback_projections::Origins;
+use scrollback_projections::facts::FactError;
+
+use super::chunk::Builder;
+use super::filter::Filter;
+use super::frame::{self, Frame};
+use super::{Chunk, Position};
+
+/// A segment takes no more frames once it holds this many bytes: a redaction rewrites one segment.
+const SEGMENT_BYTES: usize = 64 << 10;
+/// How many ready chunks are kept. One is enough while all readers keep up; a few more serve those that a pass has not
+/// reached when the next one begins.
+const READY_MAX: usize = 4;
+
+/// What a ring gives a reader.
+#[derive(Clone, Debug)]
+pub enum RingRead {
+    /// The frames that lie between the reader and `through`, and pass its filter.
+    Frames(Taken),
+    /// The reader stands before all that the ring holds.
+    Behind,
+}
+
+/// Frames taken for a reader.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The frames, none of them if all were filtered out.
+    pub chunk: Chunk,
+    /// Where the reader stands now.
+    pub through: Position,
+    /// The newest frame in the chunk.
+    pub newest: Option<Offset>,
+}
+
+/// The ring.
+pub struct Ring {
+    bytes_max: usize,
+    segments: RwLock<Segments>,
+    // Taken only by itself or inside the lock of `segments`.
+    ready: Mutex<VecDeque<Ready>>,
+    scratch: Mutex<Scratch>,
+}
+
+#[derive(Default)]
+struct Segments {
+    deque: VecDeque<Segment>,
+    bytes: usize,
+}
+
+/// Frames of neighbouring records.
+struct Segment {
+    first: Offset,
+    frames: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+/// One record in a segment. An internal one has no frame.
+#[derive(Clone, Copy)]
+struct Entry {
+    end: u32,
+    tag: Tag,
+    frame: Option<Frame>,
+}
+
+/// A chunk of all frames between two offsets.
+struct Ready {
+    after: Offset,
+    head: Offset,
+    bytes_max: usize,
+    taken: Taken,
+}
+
+#[derive(Default)]
+struct Scratch {
+    frames: Vec<u8>,
+    entries: Vec<(usize, Entry)>,
+}
+
+impl Segment {
+    fn new(first: Offset) -> Segment {
+        Segment { first, frames: Vec::with_capacity(SEGMENT_BYTES), entries: Vec::new() }
+    }
+
+    fn last(&self) -> Offset {
+        Offset(self.first.0 + self.entries.len() as u64 - 1)
+    }
+
+    fn start(&self, index: usize) -> usize {
+        index.checked_sub(1).map_or(0, |before| self.entries[before].end as usize)
+    }
+
+    fn bytes(&self, index: usize) -> &[u8] {
+        &self.frames[self.start(index)..self.entries[index].end as usize]
+    }
+
+    fn cost(&self) -> usize {
+        self.frames.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    fn push(&mut self, entry: Entry, bytes: &[u8]) {
+        self.frames.extend_from_slice(bytes);
+        self.entries.push(Entry { end: end_of(&self.frames), ..entry });
+    }
+}
+
+/// A segment never comes near 4 GiB: it takes no more after 64 KiB, and a record is bounded.
+fn end_of(frames: &[u8]) -> u32 {
+    u32::try_from(frames.len()).unwrap_or(u32::MAX)
+}
+
+impl Segments {
+    fn first(&self) -> Option<Offset> {
+        self.deque.front().map(|segment| segment.first)
+    }
+
+    fn last(&self) -> Option<Offset> {
+        self.deque.back().map(Segment::last)
+    }
+
+    /// The segment that holds `offset`, and its place there.
+    fn find(&self, offset: Offset) -> Option<(usize, usize)> {
+        if offset < self.first()? || offset > self.last()? {
+            return None;
+        }
+        let segment = self.deque.partition_point(|segment| segment.first <= offset) - 1;
+        Some((segment, usize::try_from(offset.0 - self.deque[segment].first.0).ok()?))
+    }
+
+    /// Shows the records `from..=to` as (offset, entry, bytes) until `visit` says no.
+    fn each(&self, from: Offset, to: Offset, mut visit: impl FnMut(Offset, &Entry, &[u8]) -> bool) {
+        let Some((segment, mut index)) = self.find(from) else { return };
+        let mut offset = from;
+        for segment in self.deque.range(segment..) {
+            while let Some(entry) = segment.entries.get(index) {
+                if offset > to || !visit(offset, entry, segment.bytes(index)) {
+                    return;
+                }
+                offset = offset.next();
+                index += 1;
+            }
+            index = 0;
+        }
+    }
+}
+
+impl Ring {
+    /// An empty ring that holds about `bytes_max` bytes at most, and at least the newest segment.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Ring {
+        Ring { bytes_max, segments: RwLock::default(), ready: Mutex::default(), scratch: Mutex::default() }
+    }
+
+    /// Appends the frames of a batch of records. Records that do not follow the newest one begin the ring anew.
+    ///
+    /// # Errors
+    /// When a record is not a fact that this version knows; then nothing is appended.
+    pub fn append(&self, batch: &[Record<'_>], origins: &Origins) -> Result<(), FactError> {
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let Scratch { frames, entries } = &mut *scratch;
+        frames.clear();
+        entries.clear();
+        for record in batch {
+            let start = frames.len();
+            let frame = frame::encode(record, origins, frames)?;
+            entries.push((start, Entry { end: 0, tag: record.tag, frame }));
+        }
+        let Some(first) = batch.first().map(|record| record.offset) else { return Ok(()) };
+
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        if segments.last().is_some_and(|last| last.next() != first) {
+            *segments = Segments::default();
+        }
+        let mut offset = first;
+        for (index, (start, entry)) in entries.iter().enumerate() {
+            let end = entries.get(index + 1).map_or(frames.len(), |(next, _)| *next);
+            let bytes = &frames[*start..end];
+            let full = segments.deque.back().is_none_or(|last| last.frames.len() + bytes.len() > SEGMENT_BYTES);
+            if full {
+                segments.deque.push_back(Segment::new(offset));
+            }
+            if let Some(last) = segments.deque.back_mut() {
+                last.push(*entry, bytes);
+            }
+            offset = offset.next();
+        }
+        segments.bytes = segments.deque.iter().map(Segment::cost).sum();
+        while segments.bytes > self.bytes_max && segments.deque.len() > 1 {
+            if let Some(oldest) = segments.deque.pop_front() {
+                segments.bytes -= oldest.cost();
+            }
+        }
+        // What one large batch left behind is not kept.
+        frames.shrink_to(4 * SEGMENT_BYTES);
+        Ok(())
+    }
+
+    /// Replaces the frames of `targets` by those of the same records with their texts gone. When this returns, no reader
+    /// can get the texts from here any more; it must be called before the deletion's head is published.
+    pub fn redact(&self, targets: &RoaringTreemap, deletion: Deletion) {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return };
+        let mut iter = targets.iter();
+        iter.advance_to(first.0);
+        let mut at = iter.take_while(|target| *target <= last.0).peekable();
+        while let Some(target) = at.peek().copied() {
+            let Some((index, _)) = segments.find(Offset(target)) else { return };
+            let segment = &mut segments.deque[index];
+            let last = segment.last();
+            let mut here = std::iter::from_fn(|| at.next_if(|target| *target <= last.0)).peekable();
+            let mut redacted = Segment::new(segment.first);
+            redacted.entries.reserve_exact(segment.entries.len());
+            let mut gone = Vec::new();
+            for (place, entry) in segment.entries.iter().enumerate() {
+                let named = here.next_if_eq(&(segment.first.0 + place as u64)).is_some();
+                let bytes = segment.bytes(place);
+                gone.clear();
+                match entry.frame.filter(|_| named).and_then(|frame| frame.push_gone(bytes, deletion, &mut gone)) {
+                    Some(frame) => redacted.push(Entry { frame: Some(frame), ..*entry }, &gone),
+                    None => redacted.push(*entry, bytes),
+                }
+            }
+            *segment = redacted;
+        }
+        // Inside the lock: nobody can make another one of the old frames.
+        self.ready().clear();
+    }
+
+    /// What lies between `after` and `head`, up to about `bytes_max` bytes and at least one frame, for a reader with this
+    /// filter. `head` must be a published head.
+    #[must_use]
+    pub fn read(&self, after: Offset, head: Offset, bytes_max: usize, filter: Option<&Filter>) -> RingRead {
+        if filter.is_none()
+            && let Some(ready) =
+                self.ready().iter().find(|ready| (ready.after, ready.head, ready.bytes_max) == (after, head, bytes_max))
+        {
+            return RingRead::Frames(ready.taken.clone());
+        }
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(taken) = take(&segments, after, head, bytes_max, filter) else { return RingRead::Behind };
+        if filter.is_none() {
+            let mut ready = self.ready();
+            ready.truncate(READY_MAX - 1);
+            ready.push_front(Ready { after, head, bytes_max, taken: taken.clone() });
+        }
+        RingRead::Frames(taken)
+    }
+
+    /// Shows the JSON of each event between `after` and `head` that passes the filter, until `visit` says no to one, which
+    /// counts as not read. Returns where the reader stands then; none when it is behind the ring.
+    pub fn each_json(
+        &self,
+        after: Offset,
+        head: Offset,
+        filter: Option<&Filter>,
+        mut visit: impl FnMut(&[u8]) -> bool,
+    ) -> Option<Position> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let mut through = None;
+        segments.each(after.next(), head, |offset, entry, bytes| {
+            if let Some(frame) = wanted(entry, filter)
+                && !visit(&bytes[frame.json(bytes.len())])
+            {
+                return false;
+            }
+            through = Some(Position { offset, tag: entry.tag });
+            true
+        });
+        through
+    }
+
+    /// The position at `offset`, if the ring still holds its record.
+    #[must_use]
+    pub fn position(&self, offset: Offset) -> Option<Position> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let (segment, index) = segments.find(offset)?;
+        Some(Position { offset, tag: segments.deque[segment].entries[index].tag })
+    }
+
+    /// About how many bytes the ring holds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).bytes
+    }
+
+    fn ready(&self) -> MutexGuard<'_, VecDeque<Ready>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The entry's frame if a reader with this filter wants it. Every audience is everyone yet.
+fn wanted<'a>(entry: &'a Entry, filter: Option<&Filter>) -> Option<&'a Frame> {
+    entry.frame.as_ref().filter(|frame| filter.is_none_or(|filter| filter.matches(&frame.facets)))
+}
+
+fn take(
+    segments: &Segments,
+    after: Offset,
+    head: Offset,
+    bytes_max: usize,
+    filter: Option<&Filter>,
+) -> Option<Taken> {
+    let mut through = None;
+    let mut newest = None;
+    let mut chunk = Builder::with_capacity(0);
+    segments.each(after.next(), head, |offset, entry, bytes| {
+        if wanted(entry, filter).is_some() {
+            if newest.is_some() && chunk.len() + bytes.len() > bytes_max {
+                return false;
+            }
+            chunk.out().extend_from_slice(bytes);
+            newest = Some(offset);
+        }
+        through = Some(Position { offset, tag: entry.tag });
+        true
+    });
+    Some(Taken { chunk: chunk.finish(), through: through?, newest })
+}

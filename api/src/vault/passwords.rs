@@ -1,0 +1,175 @@
+//! Password hashing: Argon2id with 19 MiB, two passes, one lane, and only so many at once.
+
+use std::sync::Arc;
+
+use argon2::password_hash::phc::PasswordHash as Phc;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::names::Password;
+
+/// How much memory one hash takes.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// What a claimed password is compared with when there is no such user: the comparison takes as long and never matches,
+/// because no password is empty.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c2Nyb2xsYmFjayBkdW1teQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// A password's hash in the PHC string format, which names its own parameters.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(Arc<str>);
+
+impl PasswordHash {
+    /// Reads a stored hash.
+    pub(super) fn parse(text: &str) -> Option<PasswordHash> {
+        Phc::new(text).ok().map(|_| PasswordHash(text.into()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash(..)")
+    }
+}
+
+/// A password could not be hashed or compared.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// The hash function refused.
+    #[error("a password could not be hashed: {0}")]
+    Refused(String),
+    /// The server is stopping.
+    #[error("a password could not be hashed because the server is stopping")]
+    Stopping,
+}
+
+/// Hashes and compares passwords, a bounded number at a time.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    running: Arc<Semaphore>,
+}
+
+impl Passwords {
+    /// At most `hashers_max` hashes are computed at once, at least one.
+    #[must_use]
+    pub fn new(hashers_max: usize) -> Passwords {
+        Passwords { running: Arc::new(Semaphore::new(hashers_max.clamp(1, Semaphore::MAX_PERMITS))) }
+    }
+
+    /// The password's hash, with a new salt.
+    ///
+    /// # Errors
+    /// See [`HashError`].
+    pub async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
+        let permit = self.permit().await?;
+        in_the_background(permit, move || hash(&password)).await
+    }
+
+    /// Whether the password is the hashed one. Without a hash, because there is no such user, the answer is no and takes
+    /// as long.
+    ///
+    /// # Errors
+    /// See [`HashError`].
+    pub async fn matches(&self, hash: Option<PasswordHash>, password: Password) -> Result<bool, HashError> {
+        let permit = self.permit().await?;
+        in_the_background(permit, move || matches(hash.as_ref(), &password)).await
+    }
+
+    /// The password's hash, for threads outside an async runtime.
+    ///
+    /// # Errors
+    /// See [`HashError`].
+    pub fn hash_blocking(&self, password: &Password) -> Result<PasswordHash, HashError> {
+        hash(password)
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, HashError> {
+        Arc::clone(&self.running).acquire_owned().await.map_err(|_| HashError::Stopping)
+    }
+}
+
+/// Runs `work` on a thread that may block. The permit goes along: a request that goes away does not let another hash
+/// begin before its own has ended.
+async fn in_the_background<T: Send + 'static>(
+    permit: OwnedSemaphorePermit,
+    work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
+) -> Result<T, HashError> {
+    let work = move || {
+        let outcome = work();
+        drop(permit);
+        outcome
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|_| HashError::Stopping)?
+}
+
+fn hash(password: &Password) -> Result<PasswordHash, HashError> {
+    let salt: [u8; 16] = rand::random();
+    let hash: Phc = hasher()?.hash_password_with_salt(password.bytes(), &salt).map_err(refused)?;
+    Ok(PasswordHash(hash.to_string().into()))
+}
+
+fn matches(hash: Option<&PasswordHash>, password: &Password) -> Result<bool, HashError> {
+    let known = Phc::new(hash.map_or(NOBODY, PasswordHash::as_str)).map_err(refused)?;
+    // The crate compares in constant time.
+    let same = hasher()?.verify_password(password.bytes(), &known).is_ok();
+    Ok(same && hash.is_some())
+}
+
+fn hasher() -> Result<Argon2<'static>, HashError> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(refused)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn refused(error: impl std::fmt::Display) -> HashError {
+    HashError::Refused(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password(text: &str) -> Password {
+        Password::parse(text).unwrap()
+    }
+
+    #[test]
+    fn only_the_hashed_password_matches() {
+        let stored = hash(&password("correct horse")).unwrap();
+        assert!(stored.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert!(matches(Some(&stored), &password("correct horse")).unwrap());
+        assert!(!matches(Some(&stored), &password("correct hoarse")).unwrap());
+        assert!(!matches(Some(&stored), &Password::claimed("short")).unwrap());
+        assert_ne!(hash(&password("correct horse")).unwrap(), stored);
+        assert_eq!(PasswordHash::parse(stored.as_str()), Some(stored));
+        assert_eq!(PasswordHash::parse("correct horse"), None);
+    }
+
+    #[test]
+    fn nobody_is_compared_by_the_same_work_and_never_matches() {
+        let real = hash(&password("correct horse")).unwrap();
+        let (real, nobody) = (Phc::new(real.as_str()).unwrap(), Phc::new(NOBODY).unwrap());
+        assert_eq!((real.algorithm, real.version, &real.params), (nobody.algorithm, nobody.version, &nobody.params));
+        assert_eq!(real.salt.map(|salt| salt.len()), nobody.salt.map(|salt| salt.len()));
+        assert_eq!(real.hash.map(|hash| hash.len()), nobody.hash.map(|hash| hash.len()));
+        assert!(!matches(None, &password("correct horse")).unwrap());
+        assert!(!matches(None, &Password::claimed("")).unwrap());
+    }
+
+    #[tokio::test]
+    async fn hashing_waits_its_turn_and_answers() {
+        let passwords = Passwords::new(1);
+        let one = passwords.hash(password("correct horse"));
+        let other = passwords.hash(password("battery staple"));
+        let (one, other) = tokio::join!(one, other);
+        assert!(passwords.matches(Some(one.unwrap()), password("correct horse")).await.unwrap());
+        assert!(!passwords.matches(Some(other.unwrap()), password("correct horse")).await.unwrap());
+    }
+}
