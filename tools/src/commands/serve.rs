@@ -1,0 +1,113 @@
+//! `serve`: the server, from opening the data to the last goodbye.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use scrollback_api::Node;
+use scrollback_api::http::{self, Server};
+use scrollback_log::clock::SystemClock;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cli::{Common, Serve};
+use crate::output::Progress;
+
+/// After a failed write reads go on this long, so that clients can be told, before the process ends.
+const READS_AFTER_FAILURE: Duration = Duration::from_secs(3);
+
+/// How serving ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// By a signal, and drained.
+    Stopped,
+    /// A write to the log failed.
+    WriteFailed,
+    /// By a second signal.
+    Hurried,
+}
+
+pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
+    let settings = typed.settings(common);
+    // Bound before the log is opened: a taken port is told at once, not after a long replay.
+    let listener = bind(settings.listen)?;
+    let figures = settings.metrics_listen.map(bind).transpose()?;
+    let mut progress = Progress::start("replaying", common);
+    let node = Node::open(settings, Arc::new(SystemClock), &mut |at| progress.fold(at));
+    progress.end();
+    let node = Arc::new(node?);
+    node.start_housekeeping()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let end = runtime.block_on(serve(&node, listener, figures))?;
+    if end != End::Stopped {
+        if end == End::WriteFailed {
+            tracing::error!(
+                "ending because a write to the log failed; start again to see what reached the disk"
+            );
+        }
+        // Dropping the store after a failed write can hang, and a second signal asked for no more waiting.
+        std::process::exit(1);
+    }
+    node.close().context("closing the data directory")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    listener.set_nonblocking(true).with_context(|| format!("cannot listen on {address}"))?;
+    Ok(listener)
+}
+
+async fn serve(node: &Arc<Node>, listener: TcpListener, figures: Option<TcpListener>) -> anyhow::Result<End> {
+    let (stop, stopping) = watch::channel(false);
+    let mut signals = [signal(SignalKind::terminate()), signal(SignalKind::interrupt())]
+        .into_iter()
+        .collect::<Result<Vec<Signal>, _>>()
+        .context("watching for signals")?;
+    let mut failed = node.writer.failed();
+    let address = listener.local_addr().context("reading the listener's address")?;
+    let listener = tokio::net::TcpListener::from_std(listener).context("listening")?;
+    let figures =
+        figures.map(tokio::net::TcpListener::from_std).transpose().context("listening for /metrics")?;
+    let server = Server::new(Arc::clone(node), stopping);
+    println!("listening on http://{address}");
+    if let Some(token) = server.setup_token() {
+        println!("setup token: {token}");
+    }
+    if node.read_views().people().is_empty() {
+        tracing::info!("there are no users yet: POST /api/setup makes the first one, the owner");
+    }
+    let mut serving = std::pin::pin!(http::serve(server, listener, figures));
+    tokio::select! {
+        () = any(&mut signals) => {}
+        _ = failed.wait_for(|failed| *failed) => {
+            tokio::time::sleep(READS_AFTER_FAILURE).await;
+            return Ok(End::WriteFailed);
+        }
+        _ = &mut serving => anyhow::bail!("serving ended by itself"),
+    }
+    tracing::info!("stopping: no new requests, streams are told");
+    stop.send_replace(true);
+    tokio::select! {
+        drained = serving => {
+            if drained.cut > 0 {
+                tracing::warn!(connections = drained.cut, "cut at the end of the drain");
+            }
+        }
+        () = any(&mut signals) => return Ok(End::Hurried),
+    }
+    let has_failed = *failed.borrow();
+    Ok(if has_failed { End::WriteFailed } else { End::Stopped })
+}
+
+/// Waits for any of the signals.
+async fn any(signals: &mut [Signal]) {
+    let [one, other] = signals else { return std::future::pending().await };
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}

@@ -1,0 +1,56 @@
+//! Exit codes: 0 done, 1 failed, 2 usage (clap's own), 3 damage or a lost log found, 4 data in use, 5 refused without `--yes`.
+
+use std::process::ExitCode;
+
+use scrollback_api::node::NodeError;
+
+/// Found damage, or a log that is not the one it should be.
+const DAMAGE: u8 = 3;
+/// Another process holds the data directory.
+const IN_USE: u8 = 4;
+/// A person would have been asked, and there is none.
+const NEEDS_YES: u8 = 5;
+
+/// A command ended with a code of its own.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stop {
+    /// Damage was found; the report has been printed.
+    #[error("{0}")]
+    Damage(String),
+    /// The command changes or removes data and was not confirmed.
+    #[error("{0} Say --yes to go on.")]
+    NeedsYes(String),
+}
+
+/// Prints what went wrong, with its causes, and gives the exit code.
+pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
+    let code = code_of(error);
+    let told = format!("{error:#}");
+    if json {
+        eprintln!("{}", serde_json::json!({ "error": told, "exit": code }));
+    } else {
+        eprintln!("scrollback: {told}");
+    }
+    ExitCode::from(code)
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if let Some(stop) = cause.downcast_ref::<Stop>() {
+            return match stop {
+                Stop::Damage(_) => DAMAGE,
+                Stop::NeedsYes(_) => NEEDS_YES,
+            };
+        }
+        if let Some(node) = cause.downcast_ref::<NodeError>() {
+            return if node.is_in_use() {
+                IN_USE
+            } else if node.is_damage() {
+                DAMAGE
+            } else {
+                1
+            };
+        }
+    }
+    1
+}

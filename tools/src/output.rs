@@ -1,0 +1,101 @@
+//! What people and programs see: progress, log lines, tables.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Common, Confirm};
+use crate::exit::Stop;
+
+/// How often progress is told where there is no terminal to draw on.
+const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// Sends log lines to standard error.
+pub(crate) fn start_tracing(common: &Common) {
+    let filter = EnvFilter::try_new(&common.log).unwrap_or_else(|error| {
+        eprintln!("scrollback: --log {:?} is not a filter ({error}); logging at info", common.log);
+        EnvFilter::new("info")
+    });
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Progress of long work: a bar on a terminal, else a line every few seconds.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    what: &'static str,
+    plain: bool,
+    told: Instant,
+}
+
+impl Progress {
+    /// Starts telling of `what`, counted in records.
+    pub(crate) fn start(what: &'static str, common: &Common) -> Progress {
+        let plain = common.json || !std::io::stderr().is_terminal();
+        let target = if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        if let Ok(style) =
+            ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} left {eta}")
+        {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        Progress { bar, what, plain, told: Instant::now() }
+    }
+
+    /// Tells that `done` of `all` are done.
+    pub(crate) fn at(&mut self, done: u64, all: u64) {
+        self.bar.set_length(all);
+        self.bar.set_position(done);
+        if self.plain && self.told.elapsed() >= PLAIN_PROGRESS_EVERY {
+            self.told = Instant::now();
+            eprintln!("{}: {done} of {all}", self.what);
+        }
+    }
+
+    /// Tells how far a pass over the log is.
+    pub(crate) fn fold(&mut self, at: scrollback_projections::Progress) {
+        self.at(at.at.0, at.head.0);
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Prints a result: `text` for people, `value` with `--json`.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub(crate) fn tell(common: &Common, text: &str, value: &Value) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if common.json { writeln!(out, "{value}") } else { writeln!(out, "{text}") }
+        .context("writing to standard output")
+}
+
+/// Asks before something is changed for good.
+///
+/// # Errors
+/// [`Stop::NeedsYes`] when there is nobody to ask; a plain refusal when the answer is not yes.
+pub(crate) fn confirm(confirm: &Confirm, question: &str) -> anyhow::Result<()> {
+    if confirm.yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Stop::NeedsYes(question.to_owned()).into());
+    }
+    eprint!("{question} Go on? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).context("reading the answer")?;
+    anyhow::ensure!(matches!(answer.trim(), "y" | "Y" | "yes"), "nothing was changed");
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! A running server, for the commands that can talk to one.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context;
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use scrollback_log::ResumePoint;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+
+use crate::cli::Server;
+
+/// How many events one request asks for.
+const PAGE_EVENTS: usize = 1000;
+/// How long one poll waits for something new.
+const POLL_WAIT: Duration = Duration::from_secs(30);
+/// Beyond the wait, how long an answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait before a lost server is asked again, at first and at most.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+const RETRY_MOST: Duration = Duration::from_secs(8);
+
+/// A server's address and the token it is asked with.
+pub(crate) struct Remote {
+    authority: String,
+    token: String,
+    runtime: Runtime,
+}
+
+/// The server was not reached, or the connection broke: worth another try.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unreachable(String);
+
+#[derive(Deserialize)]
+struct Page {
+    resume: String,
+    events: Vec<Box<RawValue>>,
+    next: String,
+    head: u64,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    detail: Option<String>,
+}
+
+impl Remote {
+    /// The server that was typed, if one was.
+    ///
+    /// # Errors
+    /// When the URL cannot be used, or there is no token.
+    pub(crate) fn of(typed: &Server) -> anyhow::Result<Option<Remote>> {
+        let Some(url) = &typed.server else { return Ok(None) };
+        let uri: Uri = url.parse().with_context(|| format!("{url:?} is not a URL"))?;
+        anyhow::ensure!(uri.scheme_str() == Some("http"), "{url:?}: only http:// URLs can be used");
+        let host = uri.host().with_context(|| format!("{url:?} names no host"))?;
+        let token = typed
+            .token
+            .clone()
+            .context("a server wants a token: set SCROLLBACK_TOKEN (POST /api/tokens gives one)")?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("starting the runtime")?;
+        Ok(Some(Remote { authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)), token, runtime }))
+    }
+
+    /// Writes every event after `after` up to the head of now as JSON lines.
+    pub(crate) fn export(
+        &self,
+        after: u64,
+        out: &mut dyn Write,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> anyhow::Result<()> {
+        let mut next = after.to_string();
+        let mut end = None;
+        loop {
+            let page = self.poll(&next, Duration::ZERO)?;
+            let end = *end.get_or_insert(page.head);
+            write_events(&page, out)?;
+            let at = ResumePoint::parse(&page.next).map_or(page.head, |point| point.offset.0);
+            progress(at, end);
+            if at >= end {
+                return Ok(());
+            }
+            next = page.next;
+        }
+    }
+
+    /// Writes events as they come, for ever; goes on by itself when the server was away.
+    pub(crate) fn tail(&self, after: Option<ResumePoint>, out: &mut dyn Write) -> anyhow::Result<()> {
+        let mut next = after.map_or_else(|| "now".to_owned(), |point| point.to_string());
+        let mut retry = RETRY_FIRST;
+        loop {
+            match self.poll(&next, POLL_WAIT) {
+                Ok(page) => {
+                    write_events(&page, out)?;
+                    out.flush().context("writing to standard output")?;
+                    next = page.next;
+                    retry = RETRY_FIRST;
+                }
+                Err(error) if error.is::<Unreachable>() => {
+                    tracing::warn!("{error:#}; trying again");
+                    std::thread::sleep(retry);
+                    retry = (retry * 2).min(RETRY_MOST);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn poll(&self, after: &str, wait: Duration) -> anyhow::Result<Page> {
+        let path = format!("/api/events/poll?after={after}&wait={}&limit={PAGE_EVENTS}", wait.as_secs());
+        let answer = tokio::time::timeout(wait + ANSWER_TIMEOUT, self.get(&path));
+        let body = self
+            .runtime
+            .block_on(async { answer.await })
+            .map_err(|_| Unreachable(format!("{} does not answer", self.authority)))??;
+        let page: Page =
+            serde_json::from_slice(&body).context("the server's answer is not a page of events")?;
+        match page.resume.as_str() {
+            "ok" => Ok(page),
+            "ahead" => anyhow::bail!("the server's log ends at {} and does not reach {after}", page.head),
+            _ => anyhow::bail!(
+                "the server's log has another history than the one {after} comes from; start again"
+            ),
+        }
+    }
+
+    async fn get(&self, path: &str) -> anyhow::Result<Bytes> {
+        let lost = |error: &dyn std::fmt::Display| Unreachable(format!("{}: {error}", self.authority));
+        let stream = TcpStream::connect(&self.authority).await.map_err(|error| lost(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| lost(&error))?;
+        let driver = tokio::spawn(connection);
+        let request = Request::get(path)
+            .header("host", &self.authority)
+            .header("authorization", format!("Bearer {}", self.token))
+            .body(Empty::<Bytes>::new())
+            .context("making the request")?;
+        let answer = sender.send_request(request).await.map_err(|error| lost(&error))?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.map_err(|error| lost(&error))?.to_bytes();
+        driver.abort();
+        if status == StatusCode::OK {
+            return Ok(body);
+        }
+        let told = serde_json::from_slice::<Problem>(&body)
+            .map(|problem| format!("{} {}", problem.code, problem.detail.unwrap_or_default()))
+            .unwrap_or_default();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return Err(lost(&format!("{status} {told}")).into());
+        }
+        anyhow::bail!("{} answers {status} {told}", self.authority)
+    }
+}
+
+fn write_events(page: &Page, out: &mut dyn Write) -> anyhow::Result<()> {
+    for event in &page.events {
+        writeln!(out, "{event}").context("writing to standard output")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! The server as its users and its operator meet it: the real binary, in a fresh directory, over a real socket. The
+//! tests of one promise are in one file. Counts are small here; `tools/test` and `tools/soak` raise them by environment.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod support;
+
+mod accounts;
+mod bad_input;
+mod channels;
+mod checker;
+mod damage;
+mod described;
+mod edge;
+mod expiry;
+mod idempotency;
+mod import;
+mod kill;
+mod messages;
+mod operator;
+mod real_clients;
+mod rollback;
+mod seam;
+mod state;
+mod stream;
+mod tour;

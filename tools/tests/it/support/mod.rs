@@ -1,0 +1,21 @@
+//! What every test here stands on: the real binary, a client written byte by byte, and the checker of histories.
+
+pub(crate) mod client;
+pub(crate) mod corpus;
+pub(crate) mod events;
+pub(crate) mod files;
+pub(crate) mod history;
+pub(crate) mod http;
+pub(crate) mod random;
+pub(crate) mod server;
+
+/// The password of every user in these tests.
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+/// How often a test does its work: a small number here, more in `tools/test`, many in `tools/soak`.
+pub(crate) fn count(variable: &str, default: usize) -> usize {
+    match std::env::var(variable) {
+        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{variable} should be a number, not {value:?}")),
+        Err(_) => default,
+    }
+}
