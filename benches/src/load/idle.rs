@@ -1,0 +1,95 @@
+//! Many streams that wait: what each costs the server in memory, and whether heartbeats reach them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use tokio::task::LocalSet;
+
+use super::Target;
+use super::dialect::Dialect;
+use crate::cpu::{self, Window};
+use crate::report::Report;
+use crate::sockets;
+use crate::sse::{Event, Stream};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    /// Whom the driver talks to.
+    #[arg(long, value_enum, default_value = "scrollback")]
+    dialect: Dialect,
+    /// Streams.
+    #[arg(long, default_value_t = 10_000)]
+    streams: usize,
+    /// How long they idle once all are open.
+    #[arg(long, default_value_t = 35.0)]
+    seconds: f64,
+}
+
+/// What the streams have seen together.
+#[derive(Default)]
+struct Seen {
+    heartbeats: Cell<u64>,
+    ended: Cell<u64>,
+    failure: RefCell<Option<anyhow::Error>>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Report> {
+    ensure!(!arguments.target.pids.is_empty(), "whose memory? --pid is missing");
+    sockets::raise_open_files()?;
+    sockets::runtime()?.block_on(LocalSet::new().run_until(idle(arguments)))
+}
+
+async fn idle(arguments: &Arguments) -> Result<Report> {
+    let Arguments { target, dialect, streams, seconds } = arguments;
+    let request = dialect.subscribe(target, "now");
+    let seen = Rc::new(Seen::default());
+    let before = cpu::resident_kib(&target.pids)?;
+    for index in 0..*streams {
+        let stream = Stream::open(target.addr, index, &request).await?;
+        tokio::task::spawn_local(wait(stream, Rc::clone(&seen)));
+    }
+    let opened = cpu::resident_kib(&target.pids)?;
+    let window = Window::open(&target.pids)?;
+    tokio::time::sleep(Duration::from_secs_f64(*seconds)).await;
+    let used = window.close()?;
+    let after = cpu::resident_kib(&target.pids)?;
+    if let Some(failure) = seen.failure.take() {
+        return Err(failure.context("a stream failed"));
+    }
+    let each = |now: u64| now.saturating_sub(before) as f64 / *streams as f64;
+    let mut report = Report::default();
+    report
+        .put("streams", streams)
+        .put("rss_before_kib", before)
+        .put("rss_after_kib", after)
+        .ratio("opened_kib_each", each(opened))
+        .ratio("kib_each", each(after))
+        .put("heartbeats", seen.heartbeats.get())
+        .put("ended", seen.ended.get());
+    used.put(&mut report);
+    Ok(report)
+}
+
+async fn wait(mut stream: Stream, seen: Rc<Seen>) {
+    let mut count = |event: Event<'_>| {
+        // A comment is a heartbeat too, for a server that sends those.
+        let heartbeat = event.name == b"heartbeat" || event == Event::default();
+        seen.heartbeats.set(seen.heartbeats.get() + u64::from(heartbeat));
+    };
+    loop {
+        match stream.read(&mut count).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(failure) => {
+                seen.failure.replace(Some(failure));
+                break;
+            }
+        }
+    }
+    seen.ended.set(seen.ended.get() + 1);
+}
