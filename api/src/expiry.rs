@@ -131,7 +131,8 @@ pub fn expire(
         while go_on() {
             let messages = {
                 let views = read(node);
-                let recorded = views.messages().iter().flat_map(|(_, messages)| messages.recorded_before(first_kept));
+                let recorded =
+                    views.messages().iter().flat_map(|(_, messages)| messages.recorded_before(first_kept));
                 recorded.take(STEP_MAX).collect()
             };
             let deleted = submit(node, message_refs(&node.log, messages)?, Vec::new())?;
@@ -158,7 +159,8 @@ pub fn expire_before(
 ) -> Result<u64, ExpiryError> {
     let first_kept = first_after(node, Timestamp(time.0.saturating_sub(1)))?;
     let said_before = |messages: &ChannelMessages| {
-        messages.posted().rank(first_kept.0 - 1) + messages.by_time().range(..(time, Offset::BEGINNING)).count() as u64
+        messages.posted().rank(first_kept.0 - 1)
+            + messages.by_time().range(..(time, Offset::BEGINNING)).count() as u64
     };
     let all: u64 = {
         let views = read(node);
@@ -198,7 +200,11 @@ fn read(node: &Node) -> std::sync::RwLockReadGuard<'_, Views> {
 }
 
 /// Hands in what is over. Returns how much of it was deleted.
-fn submit(node: &Node, messages: Vec<MessageRef>, channels: Vec<ExpiringChannel>) -> Result<u64, ExpiryError> {
+fn submit(
+    node: &Node,
+    messages: Vec<MessageRef>,
+    channels: Vec<ExpiringChannel>,
+) -> Result<u64, ExpiryError> {
     if messages.is_empty() && channels.is_empty() {
         return Ok(0);
     }
@@ -228,7 +234,9 @@ fn first_after(node: &Node, time: Timestamp) -> Result<Offset, ReadError> {
 /// What deletions say of these messages, read from their records.
 fn message_refs(log: &Log, mut messages: Vec<Offset>) -> Result<Vec<MessageRef>, ExpiryError> {
     messages.sort_unstable();
-    let (Some(first), Some(last)) = (messages.first().copied(), messages.last().copied()) else { return Ok(Vec::new()) };
+    let (Some(first), Some(last)) = (messages.first().copied(), messages.last().copied()) else {
+        return Ok(Vec::new());
+    };
     let mut refs = Vec::with_capacity(messages.len());
     if last.0 - first.0 < DENSE_RECORDS_PER_MESSAGE * messages.len() as u64 {
         scan_refs(log, first, last, &messages, &mut refs)?;
@@ -265,3 +273,6 @@ fn scan_refs(
     })?;
     error.map_or(Ok(()), |error| Err(error.into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,8 +108,7 @@ impl fmt::Display for Name {
 fn fold(shown: &str) -> String {
     let mut folded: String = shown.nfkc().collect();
     for _ in 0..FOLD_ROUNDS_MAX {
-        let next: String =
-            folded.chars().default_case_fold().filter(|c| !shows_nothing(*c)).nfkc().collect();
+        let next: String = folded.chars().default_case_fold().filter(|c| !shows_nothing(*c)).nfkc().collect();
         if next == folded {
             break;
         }

@@ -8,6 +8,10 @@ mod error;
 mod housekeeping;
 mod offline;
 pub mod operator;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;

@@ -89,20 +89,28 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let (date_time, rest) = bytes.split_at_checked(19)?;
     let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
-    if separators.iter().any(|(place, wanted)| date_time[*place] != *wanted) || !matches!(date_time[10], b'T' | b't' | b' ')
+    if separators.iter().any(|(place, wanted)| date_time[*place] != *wanted)
+        || !matches!(date_time[10], b'T' | b't' | b' ')
     {
         return None;
     }
     let field = |from: usize, to: usize| number(&date_time[from..to]);
     let (year, month, day) = (field(0, 4)?, field(5, 7)?, field(8, 10)?);
     let (hour, minute, second) = (field(11, 13)?, field(14, 16)?, field(17, 19)?);
-    if !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) || hour > 23 || minute > 59 || second > 60
+    if !(1..=12).contains(&month)
+        || !(1..=days_in(year, month)).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 60
     {
         return None;
     }
     let (micros, rest) = fraction(rest)?;
     let offset_minutes = offset(rest)?;
-    let seconds = day_number(year, month, day) * SECONDS_PER_DAY + hour * 3600 + (minute - offset_minutes) * 60 + second;
+    let seconds = day_number(year, month, day) * SECONDS_PER_DAY
+        + hour * 3600
+        + (minute - offset_minutes) * 60
+        + second;
     let time = Timestamp(seconds * MICROS_PER_SECOND + micros);
     (EARLIEST..=LATEST).contains(&time).then_some(time)
 }
@@ -138,7 +146,9 @@ fn offset(text: &[u8]) -> Option<i64> {
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
+    digits
+        .iter()
+        .try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
 }
 
 fn days_in(year: i64, month: i64) -> i64 {
@@ -177,11 +187,28 @@ mod tests {
     #[test]
     fn what_is_no_time_or_outside_the_years_is_refused() {
         for text in [
-            "", "now", "2004", "2004-11-15", "2004-11-15T01:00:00", "2004-11-15T01:00:00.Z", "2004-11-15T01:00:00Zx",
-            "2004-02-30T00:00:00Z", "2003-02-29T00:00:00Z", "2004-13-01T00:00:00Z", "2004-00-01T00:00:00Z",
-            "2004-11-15T24:00:00Z", "2004-11-15T01:60:00Z", "2004-11-15T01:00:61Z", "2004-11-15T01:00:00+24:00",
-            "2004-11-15T01:00:00+0100", "1969-12-31T23:59:59Z", "1970-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01",
-            "+004-11-15T01:00:00Z", "２004-11-15T01:00:00Z", "2004-11-15T01:00:00Z\0",
+            "",
+            "now",
+            "2004",
+            "2004-11-15",
+            "2004-11-15T01:00:00",
+            "2004-11-15T01:00:00.Z",
+            "2004-11-15T01:00:00Zx",
+            "2004-02-30T00:00:00Z",
+            "2003-02-29T00:00:00Z",
+            "2004-13-01T00:00:00Z",
+            "2004-00-01T00:00:00Z",
+            "2004-11-15T24:00:00Z",
+            "2004-11-15T01:60:00Z",
+            "2004-11-15T01:00:61Z",
+            "2004-11-15T01:00:00+24:00",
+            "2004-11-15T01:00:00+0100",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59-00:01",
+            "+004-11-15T01:00:00Z",
+            "２004-11-15T01:00:00Z",
+            "2004-11-15T01:00:00Z\0",
         ] {
             assert_eq!(parse(text), None, "{text:?}");
         }

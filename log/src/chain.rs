@@ -53,3 +53,53 @@ pub(crate) fn chain(previous: &ChainValue, link: Link<'_>, commitment: Option<&C
     }
     ChainValue(*hasher.finalize().as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> Link<'static> {
+        Link { kind: Kind(6), schema: Schema(1), offset: Offset(2), time: Timestamp(3), kept: b"kept" }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Recomputed from docs/format.md with another implementation of BLAKE3.
+    #[test]
+    fn the_values_are_these() {
+        let committed = commitment(&[7; 16], b"hello");
+        assert_eq!(hex(&committed.0), "433a26bcdb377058722e8779c1a9750aa0725ab022f73dfc01727bc6834063c2");
+        assert_eq!(
+            hex(&chain(&ChainValue([9; 32]), link(), Some(&committed)).0),
+            "2d3c76fa2e55fb6c34c23274df018a3f96a83d7c688918f22f8e348e4b5b78cc"
+        );
+        assert_eq!(
+            hex(&chain(&ChainValue([9; 32]), link(), None).0),
+            "9fc84dbe0a9f6b9580de4db97dfa214f865d73217c4fd3ca3d2ba81fa8f7831b"
+        );
+    }
+
+    #[test]
+    fn every_field_counts() {
+        let of = |previous, link, commitment| chain(&ChainValue([previous; 32]), link, commitment);
+        let (one, other) = (Commitment([1; 32]), Commitment([2; 32]));
+        let values = [
+            of(0, link(), None),
+            of(1, link(), None),
+            of(0, Link { kind: Kind(7), ..link() }, None),
+            of(0, Link { schema: Schema(2), ..link() }, None),
+            of(0, Link { offset: Offset(3), ..link() }, None),
+            of(0, Link { time: Timestamp(4), ..link() }, None),
+            of(0, Link { kept: b"kepp", ..link() }, None),
+            of(0, Link { kept: b"kep", ..link() }, None),
+            of(0, link(), Some(&one)),
+            of(0, link(), Some(&other)),
+            // What a commitment's bytes would be as the end of the kept part.
+            of(0, Link { kept: &[b"kept".as_slice(), &[1; 32]].concat(), ..link() }, None),
+        ];
+        let different: std::collections::HashSet<[u8; 32]> = values.iter().map(|value| value.0).collect();
+        assert_eq!(different.len(), values.len());
+    }
+}

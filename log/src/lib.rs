@@ -36,7 +36,7 @@ pub use chunk::{ChunkOptions, Encoding};
 pub use engine::{AppendError, Engine, Erasure, ReadError, Visit};
 pub use log::{Appender, ERASE_STEP_TEXTS_MAX, Log};
 pub use mask::{Deletion, Masks};
-pub use open::{LogOptions, OpenError, open, open_accepting_witness};
+pub use open::{LogOptions, OpenError, finish, open, open_accepting_witness};
 pub use origin::Origin;
 pub use record::{Kind, NewRecord, Record, Schema, Sealed, Text};
 pub use resume::{ResumePoint, Tag};

@@ -7,7 +7,7 @@ use crate::chunk::ChunkOptions;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::engine::chunked::{ChunkedEngine, ChunkedError, StoreError};
 use crate::engine::sled::SledStore;
-use crate::synced::SyncedError;
+use crate::synced::{SyncedDb, SyncedError};
 use crate::verify::{self, Progress};
 use crate::witness::{Testimony, Witness};
 use crate::{Appender, Engine, Head, Log, Offset, ReadError};
@@ -35,8 +35,8 @@ pub enum OpenError {
     InUse(SyncedError),
     /// The log ends before the record that its witness knows to have been durable.
     #[error(
-        "the log {place} has lost its tail: it ends at offset {}, but was durable up to offset {}. Nothing was \
-         changed. Keep a copy of the data directory, then put back the newest good copy of it",
+        "the log {place} has lost its tail: it ends at offset {}, but was durable up to offset {}. Keep what is there, \
+         then put back the newest good copy of the data directory",
         .head.offset, .witness.offset
     )]
     LostTail {
@@ -49,8 +49,8 @@ pub enum OpenError {
     },
     /// The log holds other records than those its witness knows.
     #[error(
-        "{place} is not the log that was here before: its record at offset {offset} is another one. Nothing was \
-         changed. Put back the log that belongs to this data directory"
+        "{place} is not the log that was here before: its record at offset {offset} is another one. Put \
+         back the log that belongs to this data directory"
     )]
     OtherChain {
         /// The log.
@@ -182,6 +182,17 @@ fn start(
         .map_err(|error| io(&dir.witness(), &error))?;
     dir.remove_other_logs()?;
     Ok(Log::new(Arc::new(engine), Some(witness)))
+}
+
+/// Ends the use of the current log of `dir` after a clean stop, once the log and its appender are dropped everywhere:
+/// the store writes a snapshot, which makes the next start fast and keeps later damage from spreading. A log that was
+/// not finished is as safe against crashes and power cuts.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn finish(dir: &DataDir, options: &LogOptions) -> Result<(), OpenError> {
+    let place = dir.log_dir(dir.log_number());
+    SyncedDb::write_snapshot(&place, options.cache_bytes).map_err(|error| store_error(&place, error))
 }
 
 pub(crate) fn open_store(dir: &DataDir, options: &LogOptions) -> Result<SledStore, OpenError> {

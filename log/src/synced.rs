@@ -9,6 +9,8 @@
 //!   short ([`VALUE_BYTES_MAX`]) that no page grows that large;
 //! - it panics on some kinds of damage: calls into it catch that and report damage;
 //! - dropping it after a failed write can hang: after a failure it is never dropped;
+//! - what lies behind damage that is newer than its snapshot it takes for a torn tail and overwrites, and it writes a
+//!   snapshot only when it opens: so [`SyncedDb::write_snapshot`] opens it once more after a clean stop;
 //! - a `snap.*.generating` file left by a crash can be taken for a snapshot: such files are removed before opening;
 //! - its files get default permissions: the directory is 0700 and the files are set to 0600 after opening.
 
@@ -141,6 +143,15 @@ impl SyncedDb {
         let db = SyncedDb { db, shared };
         settle(dir).map_err(io_error)?;
         Ok(db)
+    }
+
+    /// Opens the database in `dir` and closes it, which writes a snapshot of all that is in it. For a clean stop, once
+    /// every handle is dropped: damage that comes later is then found when it is read, and touches nothing else.
+    ///
+    /// # Errors
+    /// See [`SyncedError`]; [`SyncedError::InUse`] while a handle is left.
+    pub fn write_snapshot(dir: &Path, cache_bytes: u64) -> Result<(), SyncedError> {
+        SyncedDb::open(dir, cache_bytes).map(drop)
     }
 
     /// The table `name`, created durably if it is not there.

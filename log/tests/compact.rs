@@ -174,30 +174,3 @@ fn a_log_that_is_being_read_is_not_compacted() {
     assert_eq!(reader.head().offset, Offset(12));
     assert!(!root.join("log.2").exists());
 }
-
-#[test]
-fn a_damaged_log_is_not_compacted_and_stays_in_use() {
-    let space = tempfile::tempdir().unwrap();
-    let root = space.path().join("data");
-    let (dir, log, mut appender) = write_log(&root, 300);
-    while appender.erase_step().unwrap() {}
-    drop((dir, log, appender));
-    let db = root.join("log.1/db");
-    let mut bytes = std::fs::read(&db).unwrap();
-    let wanted = text(100);
-    let places: Vec<usize> =
-        (0..bytes.len() - wanted.len()).filter(|at| bytes[*at..].starts_with(wanted.as_bytes())).collect();
-    assert!(!places.is_empty());
-    for at in places {
-        bytes[at + 7] ^= 1;
-    }
-    std::fs::write(&db, bytes).unwrap();
-    let dir = DataDir::open_existing(&root).unwrap();
-    let (log, appender) = match open(&dir, &options()) {
-        Ok(opened) => opened,
-        Err(error) => panic!("{error}"),
-    };
-    let outcome = compact(&dir, log, appender, &options(), &mut |_| {});
-    assert!(matches!(outcome, Err(CompactError::Read(_))), "{outcome:?}");
-    assert_eq!(dir.current(), Some(1));
-}

@@ -128,7 +128,7 @@ impl History {
                 11..=13 => history.delete_message(*which, *how),
                 14 => history.invite(*which, *how),
                 _ => {
-                    if which % 4 == 0 {
+                    if which.is_multiple_of(4) {
                         history.start_origin(*how);
                     }
                 }
@@ -243,7 +243,7 @@ impl History {
         let by = self.maybe_user(how);
         let which = which as usize % self.users.len();
         let role = [Role::Member, Role::Moderator, Role::Owner][how as usize % 3];
-        let active = how % 5 != 0;
+        let active = !how.is_multiple_of(5);
         let user = &mut self.users[which];
         (user.role, user.active) = (role, active);
         let (offset, name) = (user.offset, user.name.clone());
@@ -359,13 +359,13 @@ impl History {
     }
 
     fn maybe_user(&self, how: u32) -> Option<Offset> {
-        (how % 3 != 0).then(|| self.users[how as usize % self.users.len()].offset)
+        (!how.is_multiple_of(3)).then(|| self.users[how as usize % self.users.len()].offset)
     }
 
     /// A key that is not remembered now, so that its use is valid.
     fn maybe_key(&self, how: u32) -> Option<KeyDigest> {
         let key = KeyDigest([(how % KEYS) as u8; 16]);
-        (how % 2 == 0 && self.key_at(key, self.now).is_none()).then_some(key)
+        (how.is_multiple_of(2) && self.key_at(key, self.now).is_none()).then_some(key)
     }
 }
 

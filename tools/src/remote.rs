@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use crate::cli::Server;
 
 /// How many events one request asks for.
-const PAGE_EVENTS: usize = 1000;
+const PAGE_EVENTS: usize = 500;
 /// How long one poll waits for something new.
 const POLL_WAIT: Duration = Duration::from_secs(30);
 /// Beyond the wait, how long an answer may take.
@@ -119,10 +119,10 @@ impl Remote {
 
     fn poll(&self, after: &str, wait: Duration) -> anyhow::Result<Page> {
         let path = format!("/api/events/poll?after={after}&wait={}&limit={PAGE_EVENTS}", wait.as_secs());
-        let answer = tokio::time::timeout(wait + ANSWER_TIMEOUT, self.get(&path));
         let body = self
             .runtime
-            .block_on(async { answer.await })
+            // The timer belongs to the runtime, so it must be made inside.
+            .block_on(async { tokio::time::timeout(wait + ANSWER_TIMEOUT, self.get(&path)).await })
             .map_err(|_| Unreachable(format!("{} does not answer", self.authority)))??;
         let page: Page =
             serde_json::from_slice(&body).context("the server's answer is not a page of events")?;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use scrollback_log::{Decision, NewRecord, Offset, Stamp};
 use scrollback_projections::facts::{
-    self, Body, ChannelCreated, ChannelDeleted, ImportAdvanced, Imported, InvitationIssued, KeyDigest, Kept,
+    self, Body, ChannelCreated, ChannelDeleted, ImportAdvanced, Imported, InvitationIssued, Kept, KeyDigest,
     MessageDeleted, MessageImported, MessageSent, Reason, Role, UserChanged, UserCreated, VaultKey,
 };
 
@@ -33,13 +33,17 @@ pub(super) fn decide(state: &mut State<'_>, command: &Command, stamp: Stamp) -> 
         Command::AcceptInvitation { invitation, name, credential } => {
             accept_invitation(state, *invitation, name, *credential, stamp)
         }
-        Command::AddUser { name, role, credential } => create_user(state, name, *role, *credential, None, stamp),
-        Command::ChangeUser { user, role, active, by } => change_user(state, *user, *role, *active, *by),
-        Command::IssueInvitation { issuer, secret, lifetime } => {
-            active(state, *issuer).and_then(|_| {
-                records([InvitationIssued { issuer: *issuer, expires: stamp.time.after(*lifetime), secret: *secret }])
-            })
+        Command::AddUser { name, role, credential } => {
+            create_user(state, name, *role, *credential, None, stamp)
         }
+        Command::ChangeUser { user, role, active, by } => change_user(state, *user, *role, *active, *by),
+        Command::IssueInvitation { issuer, secret, lifetime } => active(state, *issuer).and_then(|_| {
+            records([InvitationIssued {
+                issuer: *issuer,
+                expires: stamp.time.after(*lifetime),
+                secret: *secret,
+            }])
+        }),
         Command::CreateChannel { creator, name, key } => create_channel(state, *creator, name, *key, stamp),
         Command::DeleteChannel { channel, by } => delete_channel(state, *channel, *by),
         Command::SendMessage { channel, sender, body, key } => {
@@ -194,7 +198,11 @@ fn expire(state: &mut State<'_>, messages: &[MessageRef], channels: &[ExpiringCh
     // Channels first: a message of theirs that expires in its own right would be the newest record about them.
     for ExpiringChannel { channel, last_offset } in channels {
         if state.channel_is_live(*channel) && state.channel_is_untouched(*channel, *last_offset) {
-            expired.push(without_text(&ChannelDeleted { channel: *channel, by: None, reason: Reason::Expired })?);
+            expired.push(without_text(&ChannelDeleted {
+                channel: *channel,
+                by: None,
+                reason: Reason::Expired,
+            })?);
             state.overlay.channel_deleted(*channel);
         }
     }

@@ -14,7 +14,10 @@ use crate::names::Name;
 
 /// A wish that, when granted, becomes records.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the fields are what their names and types say; what they are for stands at the variant")]
+#[allow(
+    missing_docs,
+    reason = "the fields are what their names and types say; what they are for stands at the variant"
+)]
 pub enum Command {
     /// The first user, an owner.
     SetUp { name: Name, credential: VaultKey },
@@ -138,12 +141,18 @@ impl MessageRef {
     pub fn of(record: &Record<'_>) -> Result<Option<MessageRef>, FactError> {
         let offset = record.offset;
         Ok(match Fact::decode(record)? {
-            Fact::MessageSent(sent) => {
-                Some(MessageRef { offset, channel: sent.channel, sender: Some(sent.sender), imported_at: None })
-            }
-            Fact::MessageImported(imported) => {
-                Some(MessageRef { offset, channel: imported.channel, sender: None, imported_at: Some(imported.at) })
-            }
+            Fact::MessageSent(sent) => Some(MessageRef {
+                offset,
+                channel: sent.channel,
+                sender: Some(sent.sender),
+                imported_at: None,
+            }),
+            Fact::MessageImported(imported) => Some(MessageRef {
+                offset,
+                channel: imported.channel,
+                sender: None,
+                imported_at: Some(imported.at),
+            }),
             _ => None,
         })
     }

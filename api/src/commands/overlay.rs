@@ -70,7 +70,8 @@ impl State<'_> {
     }
 
     pub(super) fn user_name_is_taken(&self, name: &Name) -> bool {
-        self.overlay.user_names.contains(name.folded()) || self.views.people().by_folded(name.folded()).is_some()
+        self.overlay.user_names.contains(name.folded())
+            || self.views.people().by_folded(name.folded()).is_some()
     }
 
     pub(super) fn channel_of_name(&self, name: &Name) -> Option<Offset> {
@@ -95,12 +96,17 @@ impl State<'_> {
     pub(super) fn message_is_live(&self, message: &MessageRef) -> bool {
         self.channel_is_live(message.channel)
             && !self.overlay.deleted_messages.contains(&message.offset)
-            && self.views.messages().of(message.channel).is_some_and(|messages| messages.contains(message.offset))
+            && self
+                .views
+                .messages()
+                .of(message.channel)
+                .is_some_and(|messages| messages.contains(message.offset))
     }
 
     /// The invitation is neither used nor over, as far as the views know.
     pub(super) fn invitation_is_unused(&self, invitation: Offset) -> bool {
-        self.views.invitations().get(invitation).is_some() && !self.overlay.used_invitations.contains(&invitation)
+        self.views.invitations().get(invitation).is_some()
+            && !self.overlay.used_invitations.contains(&invitation)
     }
 
     pub(super) fn record_of_key(&self, key: Option<KeyDigest>) -> Option<Offset> {

@@ -26,7 +26,10 @@ pub(super) async fn set_up(call: Call) -> Result<Response, Problem> {
     if let Some(token) = &server.setup_token
         && !token.is(&setup_token.unwrap_or_default())
     {
-        return Err(Problem::new(Code::WrongSetupToken, "send the `setup_token` that the server printed at its start"));
+        return Err(Problem::new(
+            Code::WrongSetupToken,
+            "send the `setup_token` that the server printed at its start",
+        ));
     }
     let name = new_name(&name)?;
     let command = |name, credential| Command::SetUp { name, credential };
@@ -57,7 +60,8 @@ pub(super) async fn become_user(
         }
     };
     let id = ids::show(IdKind::User, offset, server.views().origins());
-    let answer = reply::created(&NewUser { id, name: name.shown().to_owned(), role: role.into(), offset: offset.0 });
+    let answer =
+        reply::created(&NewUser { id, name: name.shown().to_owned(), role: role.into(), offset: offset.0 });
     match open_session(server, offset, credential, hash).await {
         Ok(cookie) => Ok(reply::with_cookie(answer, cookie)),
         Err(problem) => {
@@ -151,9 +155,11 @@ pub(super) async fn change_password(call: Call) -> Result<Response, Problem> {
     let to = passwords.hash(to).await?;
     let now = server.now();
     let change = move |server: &Server| {
-        Ok(server.node.vault.change_password(user, credential, &verified, to, now).map_err(|error| match error {
-            crate::vault::VaultError::PasswordChanged => Problem::plain(Code::WrongPassword),
-            other => other.into(),
+        Ok(server.node.vault.change_password(user, credential, &verified, to, now).map_err(|error| {
+            match error {
+                crate::vault::VaultError::PasswordChanged => Problem::plain(Code::WrongPassword),
+                other => other.into(),
+            }
         })?)
     };
     let (token, _) = server.blocking(change).await?;

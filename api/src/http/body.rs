@@ -8,8 +8,6 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::error::Category;
 
 use super::problem::{Code, Problem};
 use crate::settings::ConnectionLimits;
@@ -53,7 +51,9 @@ pub(super) async fn read<B: Buf>(
 /// Throws the body of a refused request away, within bounds, so that the client reads the refusal.
 pub(super) async fn drain<B: Buf>(headers: &HeaderMap, pieces: &mut impl Pieces<B>) {
     // A client that asks first has not sent it yet, and reading would ask it to.
-    if headers.contains_key(EXPECT) || (length(headers).unwrap_or(0) == 0 && !headers.contains_key(TRANSFER_ENCODING)) {
+    if headers.contains_key(EXPECT)
+        || (length(headers).unwrap_or(0) == 0 && !headers.contains_key(TRANSFER_ENCODING))
+    {
         return;
     }
     let drained = async {
@@ -82,8 +82,8 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem
         Ok(_) => return Err(Problem::new(Code::BadSchema, "the body must be an object")),
         Err(error) => error,
     };
-    // A wrong shape is noticed before what follows it has been read.
-    if error.classify() == Category::Data && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+    // A wrong shape is noticed before what follows it has been read, and not every wrong shape is reported as one.
+    if serde_json::from_str::<serde_json::Value>(text).is_ok() {
         return Err(Problem::new(Code::BadSchema, format!("the body does not fit the schema: {error}")));
     }
     Err(Problem::new(Code::NotJson, "the body is not one JSON value"))
@@ -102,7 +102,10 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     if json && utf8 && !headers.contains_key(CONTENT_ENCODING) {
         return Ok(());
     }
-    Err(Problem::new(Code::UnsupportedMediaType, "send `content-type: application/json`, in UTF-8, not compressed"))
+    Err(Problem::new(
+        Code::UnsupportedMediaType,
+        "send `content-type: application/json`, in UTF-8, not compressed",
+    ))
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
@@ -159,15 +162,34 @@ mod tests {
     fn what_is_not_json_and_what_is_of_another_shape_are_told_apart() {
         assert_eq!(code(b" {\"body\":\"x\"}\n"), None);
         for not_json in [
-            &b""[..], b"{", b"{\"body\":\"x\"", b"{\"body\":\"x\"}}", b"{\"body\":\"x\"} x", b"\xff", b"{\"body\":\"\xff\"}",
-            b"{\"body\":\"\\ud800\"}", b"{body:1}", b"{\"body\":1,}", b"{\"wrong\":1, garbage", b"\xef\xbb\xbf{\"body\":\"x\"}",
+            &b""[..],
+            b"{",
+            b"{\"body\":\"x\"",
+            b"{\"body\":\"x\"}}",
+            b"{\"body\":\"x\"} x",
+            b"\xff",
+            b"{\"body\":\"\xff\"}",
+            b"{\"body\":\"\\ud800\"}",
+            b"{body:1}",
+            b"{\"body\":1,}",
+            b"{\"wrong\":1, garbage",
+            b"\xef\xbb\xbf{\"body\":\"x\"}",
             b"NaN",
         ] {
             assert_eq!(code(not_json), Some(Code::NotJson), "{:?}", String::from_utf8_lossy(not_json));
         }
         for other in [
-            &b"{}"[..], b"[]", b"[\"x\"]", b"\"x\"", b"null", b"1", b"{\"body\":1}", b"{\"body\":null}", b"{\"body\":\"x\",\"more\":1}",
-            b"{\"body\":\"x\",\"body\":\"y\"}", b"{\"Body\":\"x\"}",
+            &b"{}"[..],
+            b"[]",
+            b"[\"x\"]",
+            b"\"x\"",
+            b"null",
+            b"1",
+            b"{\"body\":1}",
+            b"{\"body\":null}",
+            b"{\"body\":\"x\",\"more\":1}",
+            b"{\"body\":\"x\",\"body\":\"y\"}",
+            b"{\"Body\":\"x\"}",
         ] {
             assert_eq!(code(other), Some(Code::BadSchema), "{:?}", String::from_utf8_lossy(other));
         }
@@ -195,10 +217,14 @@ mod tests {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
             check_media_type(&headers).is_ok()
         };
-        for good in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\"; v=1"] {
+        for good in
+            ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\"; v=1"]
+        {
             assert!(check(good), "{good}");
         }
-        for bad in ["", "text/plain", "application/json2", "application/x-json", "application/json; charset=latin1"] {
+        for bad in
+            ["", "text/plain", "application/json2", "application/x-json", "application/json; charset=latin1"]
+        {
             assert!(!check(bad), "{bad}");
         }
         assert!(check_media_type(&HeaderMap::new()).is_err());

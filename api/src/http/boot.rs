@@ -31,7 +31,8 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// `GET /api/boot`.
 pub(super) async fn boot(mut call: Call) -> Result<Response, Problem> {
-    let each = call.query.take_number("messages", 0, LIMIT_MAX as u64)?.map_or(MESSAGES, |each| each as usize);
+    let each =
+        call.query.take_number("messages", 0, LIMIT_MAX as u64)?.map_or(MESSAGES, |each| each as usize);
     std::mem::take(&mut call.query).finish()?;
     let user = call.caller()?.user;
     let read = move |server: &Server| read_state(server, user, each);
@@ -94,7 +95,11 @@ fn look_around(server: &Server, views: &Views, user: Offset) -> Result<State, Pr
         resume_token: String::new(),
         heartbeat: server.node.settings.streams.heartbeat.as_secs(),
         users: users.collect(),
-        channels: views.channels().iter().map(|(offset, channel)| channels::shown(offset, channel, origins)).collect(),
+        channels: views
+            .channels()
+            .iter()
+            .map(|(offset, channel)| channels::shown(offset, channel, origins))
+            .collect(),
     })
 }
 
@@ -116,7 +121,8 @@ fn newest_of_each(views: &Views, each: usize) -> Vec<Newest> {
     channels.sort_unstable_by_key(|(last, _)| std::cmp::Reverse(*last));
     // Beyond this many channels even one message of each is too many; one more shows that there were more.
     channels.truncate(MESSAGES_MAX + 1);
-    let sizes: Vec<usize> = channels.iter().map(|(_, all)| usize::try_from(all.len()).unwrap_or(usize::MAX)).collect();
+    let sizes: Vec<usize> =
+        channels.iter().map(|(_, all)| usize::try_from(all.len()).unwrap_or(usize::MAX)).collect();
     let share = share(&sizes, each);
     let newest = |messages: &ChannelMessages| Newest {
         posted: messages.posted_before(Offset(u64::MAX)).take(share).collect(),
@@ -145,9 +151,11 @@ fn rank(
         let mut messages: Vec<(Offset, Option<Timestamp>)> =
             newest.posted.iter().map(|offset| (*offset, None)).collect();
         if !newest.dated.is_empty() {
-            let times = if newest.posted.is_empty() { BTreeMap::new() } else { times_of(server, newest.posted)? };
+            let times =
+                if newest.posted.is_empty() { BTreeMap::new() } else { times_of(server, newest.posted)? };
             messages.extend(newest.dated.into_iter().map(|(at, offset)| (offset, Some(at))));
-            messages.sort_by_key(|(offset, at)| std::cmp::Reverse((at.or(times.get(offset).copied()), *offset)));
+            messages
+                .sort_by_key(|(offset, at)| std::cmp::Reverse((at.or(times.get(offset).copied()), *offset)));
             messages.truncate(each);
         }
         let place = messages.into_iter().enumerate();

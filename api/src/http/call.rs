@@ -196,8 +196,10 @@ impl Server {
         let mut head = self.node.log.watch_head();
         match tokio::time::timeout(BEHIND_AFTER, head.wait_for(|head| head.offset >= offset)).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(Problem::new(Code::Behind, "the log has not reached the offset that `at_least` asks for")
-                .retry_after(BEHIND_RETRY)),
+            _ => {
+                Err(Problem::new(Code::Behind, "the log has not reached the offset that `at_least` asks for")
+                    .retry_after(BEHIND_RETRY))
+            }
         }
     }
 }
@@ -241,7 +243,9 @@ impl From<VaultError> for Problem {
         match error {
             VaultError::DiskFull => scrollback_log::SubmitError::DiskFull.into(),
             VaultError::TooManyTokens => Problem::new(Code::TooManyTokens, "revoke a token first"),
-            VaultError::PasswordChanged => Problem::new(Code::BadCredentials, "the password was changed meanwhile"),
+            VaultError::PasswordChanged => {
+                Problem::new(Code::BadCredentials, "the password was changed meanwhile")
+            }
             VaultError::Damaged { .. } | VaultError::Store(_) => {
                 tracing::error!(%error, "the vault failed");
                 scrollback_log::SubmitError::OutcomeUnknown.into()

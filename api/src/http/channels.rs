@@ -58,7 +58,8 @@ pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
     let by = call.caller()?.user;
     let channel = ids::parse(IdKind::Channel, call.variable(), call.server.views().origins())
         .ok_or_else(|| Problem::new(Code::NotFound, "there is no such channel"))?;
-    let Answer::Done { offset, .. } = call.server.submit(Command::DeleteChannel { channel, by }).await? else {
+    let Answer::Done { offset, .. } = call.server.submit(Command::DeleteChannel { channel, by }).await?
+    else {
         return Err(Problem::plain(Code::Internal));
     };
     Ok(reply::ok(&Deleted { id: call.variable(), offset: offset.0 }))

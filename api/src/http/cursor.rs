@@ -56,13 +56,15 @@ impl Cursor {
 
     /// Reads a cursor's text; only what [`Cursor::show`] writes is read.
     pub(super) fn parse(text: &str) -> Option<Cursor> {
-        if text.len() != CURSOR_DIGITS || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        if text.len() != CURSOR_DIGITS || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        {
             return None;
         }
         let at = u64::from_str_radix(&text[..16], 16).ok()?;
         let offset = u64::from_str_radix(&text[16..32], 16).ok()?;
         let cursor = Cursor { at: Timestamp(at.cast_signed()), offset: Offset(offset) };
-        (u32::from_str_radix(&text[32..], 16).ok()? == u32::from_be_bytes(check(&cursor.bytes()))).then_some(cursor)
+        (u32::from_str_radix(&text[32..], 16).ok()? == u32::from_be_bytes(check(&cursor.bytes())))
+            .then_some(cursor)
     }
 
     fn bytes(self) -> [u8; PLACE_BYTES] {

@@ -32,7 +32,10 @@ fn describe() {
     describe_counter!("scrollback_records_total", "Records appended to the log.");
     describe_counter!("scrollback_stream_bytes_total", "Bytes sent on event streams.");
     describe_gauge!("scrollback_head_offset", "The offset of the newest durable record.");
-    describe_gauge!("scrollback_erased_through_offset", "The deletion up to which all texts are erased from the disk.");
+    describe_gauge!(
+        "scrollback_erased_through_offset",
+        "The deletion up to which all texts are erased from the disk."
+    );
     describe_gauge!("scrollback_texts_to_erase", "Deleted texts that wait to be erased from the disk.");
     describe_gauge!("scrollback_streams_open", "Open event streams.");
     describe_gauge!("scrollback_users", "Users, those who may not log in included.");
@@ -76,6 +79,7 @@ pub(super) fn render(server: &Server) -> String {
 /// What Linux says of the process's memory; none elsewhere.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
+    let kibibytes =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
     Some(kibibytes.parse::<u64>().ok()? << 10)
 }

@@ -134,8 +134,10 @@ impl HeadGuard {
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.encoded = true;
         } else if name.eq_ignore_ascii_case(b"content-length") {
-            let digits = bytes <= LINE_BYTES_KEPT && !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-            let length = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|digits| digits.parse().ok());
+            let digits =
+                bytes <= LINE_BYTES_KEPT && !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+            let length =
+                std::str::from_utf8(value).ok().filter(|_| digits).and_then(|digits| digits.parse().ok());
             let length = length.ok_or(Fault::Malformed)?;
             if self.length.is_some_and(|other| other != length) {
                 return Err(Fault::Malformed);
@@ -213,7 +215,8 @@ mod tests {
 
     #[test]
     fn what_follows_a_body_without_a_length_is_not_looked_at() {
-        let (outcome, guard) = fed("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\na\nb\n\n\r\n0\r\n\r\n", 3);
+        let (outcome, guard) =
+            fed("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\na\nb\n\n\r\n0\r\n\r\n", 3);
         assert_eq!((outcome, guard.in_head()), (Ok(()), false));
     }
 

@@ -66,5 +66,5 @@ fn look(server: &Server) -> Ready {
 /// `GET /metrics`.
 pub(super) async fn figures(call: Call) -> Result<Response, Problem> {
     let text = call.server.blocking(|server| Ok(figures::render(server))).await?;
-    Ok(reply::typed(StatusCode::OK, figures::MEDIA_TYPE, text.into_bytes()))
+    Ok(reply::typed(StatusCode::OK, figures::MEDIA_TYPE, text))
 }

@@ -45,7 +45,8 @@ pub(super) async fn page(mut call: Call) -> Result<Response, Problem> {
     let (wanted, limit) = read_query(&mut call.query)?;
     std::mem::take(&mut call.query).finish()?;
     let unknown = || Problem::new(Code::NotFound, "there is no such channel");
-    let channel = ids::parse(IdKind::Channel, call.variable(), call.server.views().origins()).ok_or_else(unknown)?;
+    let channel =
+        ids::parse(IdKind::Channel, call.variable(), call.server.views().origins()).ok_or_else(unknown)?;
     let read = move |server: &Server| read_page(server, channel, wanted, limit)?.ok_or_else(unknown);
     Ok(reply::json_bytes(http::StatusCode::OK, call.server.heavy_read(read).await?))
 }
@@ -53,8 +54,9 @@ pub(super) async fn page(mut call: Call) -> Result<Response, Problem> {
 fn read_query(query: &mut Query) -> Result<(Wanted, usize), Problem> {
     let limit = query.take_number("limit", 1, LIMIT_MAX as u64)?.map_or(LIMIT, |limit| limit as usize);
     let cursor = |text: &str| {
-        Cursor::parse(text)
-            .ok_or_else(|| Problem::new(Code::BadCursor, "a cursor comes from `next` or `prev` of another page, unchanged"))
+        Cursor::parse(text).ok_or_else(|| {
+            Problem::new(Code::BadCursor, "a cursor comes from `next` or `prev` of another page, unchanged")
+        })
     };
     let wanted = match (query.take("before")?, query.take("after")?) {
         (Some(_), Some(_)) => return Err(Problem::new(Code::BadQuery, "give `before` or `after`, not both")),
@@ -88,7 +90,12 @@ struct Selection {
 }
 
 /// The page's JSON; none when the channel is gone.
-fn read_page(server: &Server, channel: Offset, wanted: Wanted, limit: usize) -> Result<Option<Vec<u8>>, Problem> {
+fn read_page(
+    server: &Server,
+    channel: Offset,
+    wanted: Wanted,
+    limit: usize,
+) -> Result<Option<Vec<u8>>, Problem> {
     let posted_from = match wanted {
         Wanted::After(cursor) | Wanted::Before(cursor) => posted_place(server, channel, cursor)?,
     };
@@ -156,7 +163,11 @@ fn select(
             messages.posted_before(posted_before).map(posted).take(limit + 1).collect(),
             messages.dated_before((at, offset)).map(dated).take(limit + 1).collect(),
             posted_from_on(messages, posted_before).next().is_some()
-                || messages.by_time().range((Bound::Included((at, offset)), Bound::Unbounded)).next().is_some(),
+                || messages
+                    .by_time()
+                    .range((Bound::Included((at, offset)), Bound::Unbounded))
+                    .next()
+                    .is_some(),
         ),
     };
     Some(Selection { posted, dated, behind, at: views.at(), origins: views.origins().clone() })
@@ -240,7 +251,10 @@ fn write_page(
         })?;
         for candidate in some {
             let Ok(place) = read.binary_search_by_key(&candidate.offset, |(offset, ..)| *offset) else {
-                tracing::error!(offset = candidate.offset.0, "the log showed no record for a message of the views");
+                tracing::error!(
+                    offset = candidate.offset.0,
+                    "the log showed no record for a message of the views"
+                );
                 return Err(Problem::plain(Code::LogDamaged));
             };
             let (time, json) = (read[place].1, std::mem::take(&mut read[place].2));
@@ -270,7 +284,9 @@ fn ends(
     match wanted {
         // An empty page leads back to where it was asked from, and what lies right there comes with it.
         Wanted::After(cursor) => (last.filter(|_| more), first.or(Some(cursor.next())).filter(|_| behind)),
-        Wanted::Before(cursor) => (last.or(Some(cursor.previous())).filter(|_| behind), first.filter(|_| more)),
+        Wanted::Before(cursor) => {
+            (last.or(Some(cursor.previous())).filter(|_| behind), first.filter(|_| more))
+        }
     }
 }
 

@@ -58,8 +58,12 @@ pub(super) fn before(server: &Server, offset: Offset, text: &str) -> Result<Befo
     let read = server.node.log.read(offset, |record| {
         let gone = if let Text::Gone(deletion) = record.text { Some(deletion) } else { None };
         let same = match Fact::decode(&record)? {
-            Fact::MessageSent(_) => facts::text::<facts::Body<'_>>(&record)?.is_none_or(|body| body.body == text),
-            Fact::ChannelCreated(_) => facts::text::<facts::Name<'_>>(&record)?.is_none_or(|name| name.shown == text),
+            Fact::MessageSent(_) => {
+                facts::text::<facts::Body<'_>>(&record)?.is_none_or(|body| body.body == text)
+            }
+            Fact::ChannelCreated(_) => {
+                facts::text::<facts::Name<'_>>(&record)?.is_none_or(|name| name.shown == text)
+            }
             _ => false,
         };
         Ok::<_, facts::FactError>((Before { time: record.time, gone }, same))

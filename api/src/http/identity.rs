@@ -105,13 +105,22 @@ impl Edges {
     ///
     /// # Errors
     /// [`Code::ForeignOrigin`].
-    pub(super) fn check_origin(&self, method: &Method, headers: &HeaderMap, peer: IpAddr) -> Result<(), Problem> {
+    pub(super) fn check_origin(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        peer: IpAddr,
+    ) -> Result<(), Problem> {
         if method.is_safe() {
             return Ok(());
         }
         let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
         let own = origin.to_str().is_ok_and(|origin| self.is_own(origin, headers, peer));
-        if own { Ok(()) } else { Err(Problem::new(Code::ForeignOrigin, "pages of other origins may not do this")) }
+        if own {
+            Ok(())
+        } else {
+            Err(Problem::new(Code::ForeignOrigin, "pages of other origins may not do this"))
+        }
     }
 
     fn is_own(&self, origin: &str, headers: &HeaderMap, peer: IpAddr) -> bool {
@@ -173,7 +182,10 @@ mod tests {
         assert_eq!(token(&[("authorization", "bearer abc")]).as_deref(), Some("abc"));
         assert_eq!(token(&[("cookie", "a=b; identity=abc; c=d")]).as_deref(), Some("abc"));
         assert_eq!(token(&[("cookie", "a=b"), ("cookie", "identity=abc")]).as_deref(), Some("abc"));
-        assert_eq!(token(&[("cookie", "identity=cookie"), ("authorization", "Bearer header")]).as_deref(), Some("header"));
+        assert_eq!(
+            token(&[("cookie", "identity=cookie"), ("authorization", "Bearer header")]).as_deref(),
+            Some("header")
+        );
         for none in [
             &[("authorization", "Basic abc"), ("cookie", "identity=abc")][..],
             &[("cookie", "xidentity=abc")],
@@ -193,7 +205,11 @@ mod tests {
         assert!(cookie.starts_with("__Host-identity=abc; Path=/; HttpOnly; SameSite=Strict; "), "{cookie}");
         assert!(cookie.ends_with("; Secure"), "{cookie}");
         assert_eq!(secure.token(&headers(&[("cookie", "__Host-identity=abc")])), Some("abc"));
-        assert_eq!(secure.token(&headers(&[("cookie", "identity=abc")])), None, "anybody near could have set that one");
+        assert_eq!(
+            secure.token(&headers(&[("cookie", "identity=abc")])),
+            None,
+            "anybody near could have set that one"
+        );
         assert!(secure.no_cookie().unwrap().to_str().unwrap().contains("Max-Age=0"));
         assert!(!edges(None, &[]).cookie("abc").unwrap().to_str().unwrap().contains("Secure"));
     }
@@ -207,7 +223,10 @@ mod tests {
         assert_eq!(address(&[]), "192.0.2.1");
         assert_eq!(address(&[("x-forwarded-for", "203.0.113.9")]), "203.0.113.9");
         assert_eq!(address(&[("x-forwarded-for", "198.51.100.7, 203.0.113.9, 192.0.2.2")]), "203.0.113.9");
-        assert_eq!(address(&[("x-forwarded-for", "198.51.100.7"), ("x-forwarded-for", "203.0.113.9")]), "203.0.113.9");
+        assert_eq!(
+            address(&[("x-forwarded-for", "198.51.100.7"), ("x-forwarded-for", "203.0.113.9")]),
+            "203.0.113.9"
+        );
         assert_eq!(address(&[("x-forwarded-for", "198.51.100.7, unknown")]), "192.0.2.1");
         assert_eq!(address(&[("x-forwarded-for", "::ffff:203.0.113.9")]), "203.0.113.9");
     }
@@ -222,18 +241,38 @@ mod tests {
         assert!(check(&plain, Method::POST, &own));
         assert!(check(&plain, Method::POST, &[("host", "chat.example")]));
         assert!(check(&plain, Method::GET, &[("host", "chat.example"), ("origin", "http://evil.example")]));
-        for origin in
-            ["http://evil.example", "https://chat.example:8080", "http://chat.example", "null", "", "http://chat.example:8080.evil.example"]
-        {
+        for origin in [
+            "http://evil.example",
+            "https://chat.example:8080",
+            "http://chat.example",
+            "null",
+            "",
+            "http://chat.example:8080.evil.example",
+        ] {
             for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
-                assert!(!check(&plain, method, &[("host", "chat.example:8080"), ("origin", origin)]), "{origin}");
+                assert!(
+                    !check(&plain, method, &[("host", "chat.example:8080"), ("origin", origin)]),
+                    "{origin}"
+                );
             }
         }
         let public = edges(Some("https://Chat.Example:443/app"), &[]);
-        assert!(check(&public, Method::POST, &[("host", "127.0.0.1:8080"), ("origin", "https://chat.example")]));
-        assert!(!check(&public, Method::POST, &[("host", "127.0.0.1:8080"), ("origin", "http://chat.example")]));
-        let forwarded =
-            [("host", "10.0.0.1"), ("x-forwarded-host", "c.example"), ("x-forwarded-proto", "https"), ("origin", "https://c.example")];
+        assert!(check(
+            &public,
+            Method::POST,
+            &[("host", "127.0.0.1:8080"), ("origin", "https://chat.example")]
+        ));
+        assert!(!check(
+            &public,
+            Method::POST,
+            &[("host", "127.0.0.1:8080"), ("origin", "http://chat.example")]
+        ));
+        let forwarded = [
+            ("host", "10.0.0.1"),
+            ("x-forwarded-host", "c.example"),
+            ("x-forwarded-proto", "https"),
+            ("origin", "https://c.example"),
+        ];
         assert!(check(&edges(None, &["192.0.2.1"]), Method::POST, &forwarded));
         assert!(!check(&plain, Method::POST, &forwarded));
     }

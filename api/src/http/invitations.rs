@@ -74,7 +74,8 @@ pub(super) async fn accept(call: Call) -> Result<Response, Problem> {
 fn open(server: &Server, views: &Views, token: &str) -> Option<(Offset, View)> {
     // Only a token that was really issued gets as far as the walk through the open ones.
     let secret = server.node.vault.invitation(token)?;
-    let (offset, invitation) = views.invitations().iter().find(|(_, invitation)| invitation.secret == secret)?;
+    let (offset, invitation) =
+        views.invitations().iter().find(|(_, invitation)| invitation.secret == secret)?;
     invitation.is_open_at(server.now()).then_some((offset, *invitation))
 }
 

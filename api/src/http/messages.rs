@@ -71,10 +71,14 @@ fn message_id(origin: Origin, offset: scrollback_log::Offset) -> String {
 pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
     let unknown = || Problem::new(Code::NotFound, "there is no such message");
     let by = call.caller()?.user;
-    let offset = ids::parse(IdKind::Message, call.variable(), call.server.views().origins()).ok_or_else(unknown)?;
-    let found = move |server: &Server| Ok(server.node.log.read(offset, |record| MessageRef::of(&record))?.transpose()?);
+    let offset =
+        ids::parse(IdKind::Message, call.variable(), call.server.views().origins()).ok_or_else(unknown)?;
+    let found = move |server: &Server| {
+        Ok(server.node.log.read(offset, |record| MessageRef::of(&record))?.transpose()?)
+    };
     let message = call.server.blocking(found).await?.flatten().ok_or_else(unknown)?;
-    let Answer::Done { offset, .. } = call.server.submit(Command::DeleteMessage { message, by }).await? else {
+    let Answer::Done { offset, .. } = call.server.submit(Command::DeleteMessage { message, by }).await?
+    else {
         return Err(Problem::plain(Code::Internal));
     };
     Ok(reply::ok(&Deleted { id: call.variable(), offset: offset.0 }))

@@ -292,14 +292,20 @@ impl From<SubmitError> for Problem {
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Problem {
         tracing::error!(%error, "a read of the log failed");
-        Problem::new(Code::LogDamaged, "what was asked for cannot be read as it was written; the operator has to look")
+        Problem::new(
+            Code::LogDamaged,
+            "what was asked for cannot be read as it was written; the operator has to look",
+        )
     }
 }
 
 impl From<scrollback_projections::facts::FactError> for Problem {
     fn from(error: scrollback_projections::facts::FactError) -> Problem {
         tracing::error!(%error, "a record is not what it should be");
-        Problem::new(Code::LogDamaged, "what was asked for cannot be read as it was written; the operator has to look")
+        Problem::new(
+            Code::LogDamaged,
+            "what was asked for cannot be read as it was written; the operator has to look",
+        )
     }
 }
 

@@ -1,5 +1,6 @@
 //! Answers that are not problems.
 
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -14,8 +15,8 @@ pub(super) fn harden(headers: &mut HeaderMap) {
 }
 
 /// A body of this media type.
-pub(super) fn typed(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response {
-    let mut response = Response::new(body.into());
+pub(super) fn typed(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(body.into().into());
     *response.status_mut() = status;
     harden(response.headers_mut());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -23,7 +24,7 @@ pub(super) fn typed(status: StatusCode, media_type: &'static str, body: Vec<u8>)
 }
 
 /// A body that is JSON already.
-pub(super) fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response {
+pub(super) fn json_bytes(status: StatusCode, body: impl Into<Bytes>) -> Response {
     typed(status, "application/json", body)
 }
 

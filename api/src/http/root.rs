@@ -17,5 +17,5 @@ const PAGE: &str = concat!(
 
 /// The page.
 pub(super) async fn page(_: Call) -> Result<Response, Problem> {
-    Ok(reply::typed(StatusCode::OK, "text/plain; charset=utf-8", PAGE.into()))
+    Ok(reply::typed(StatusCode::OK, "text/plain; charset=utf-8", PAGE))
 }

@@ -24,7 +24,10 @@ use super::body::{self, Pieces};
 use super::call::{Call, Server};
 use super::problem::{Code, Problem};
 use super::query::Query;
-use super::{accounts, boot, channels, health, history, invitations, messages, openapi, reply, root, streams, tokens, users};
+use super::{
+    accounts, boot, channels, health, history, invitations, messages, openapi, reply, root, streams, tokens,
+    users,
+};
 
 /// What a handler's call comes to.
 type Answering = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
@@ -134,7 +137,11 @@ pub(super) static ROUTES: &[Route] = &[
     Route::post(with("/api/channels/", "id", ""), handler!(messages::send)),
     Route::get(with("/api/channels/", "id", "/messages"), handler!(history::page)).with_query(),
     Route::get(exact("/api/boot"), handler!(boot::boot)).with_query(),
-    Route { of_state: false, heads: false, ..Route::get(exact("/api/events"), handler!(streams::events)).with_query() },
+    Route {
+        of_state: false,
+        heads: false,
+        ..Route::get(exact("/api/events"), handler!(streams::events)).with_query()
+    },
     Route { heads: false, ..Route::get(exact("/api/events/poll"), handler!(streams::poll)).with_query() },
     Route::delete(with("/api/messages/", "id", ""), handler!(messages::delete)),
     Route::get(exact("/api/channels"), handler!(channels::list)),
@@ -272,7 +279,8 @@ fn find(server: &Server, serves: Serves, method: &Method, path: &str) -> Result<
         Serves::Figures => route.path.before == METRICS,
         Serves::Calls => route.path.before != METRICS || server.node.settings.metrics_listen.is_none(),
     };
-    let answers = |route: &Route| route.method == method.as_str() || (*method == Method::HEAD && route.answers_head());
+    let answers =
+        |route: &Route| route.method == method.as_str() || (*method == Method::HEAD && route.answers_head());
     let mut known = false;
     for route in ROUTES {
         if let Some(variable) = route.path.find(path).filter(|_| served(route)) {
@@ -355,7 +363,12 @@ mod tests {
     fn a_variable_part_is_one_segment() {
         let path = with("/api/channels/", "id", "/messages");
         assert_eq!(path.find("/api/channels/C1/messages"), Some(14..16));
-        for other in ["/api/channels//messages", "/api/channels/messages", "/api/channels/a/b/messages", "/api/channels/C1/messages/"] {
+        for other in [
+            "/api/channels//messages",
+            "/api/channels/messages",
+            "/api/channels/a/b/messages",
+            "/api/channels/C1/messages/",
+        ] {
             assert_eq!(path.find(other), None, "{other}");
         }
         assert_eq!(with("/api/channels/", "id", "").find("/api/channels/"), None);
@@ -373,7 +386,9 @@ mod tests {
     #[test]
     fn no_call_is_in_the_table_twice() {
         for (index, route) in ROUTES.iter().enumerate() {
-            let same = |other: &Route| other.method == route.method && other.path.template() == route.path.template();
+            let same = |other: &Route| {
+                other.method == route.method && other.path.template() == route.path.template()
+            };
             assert!(!ROUTES[..index].iter().any(same), "{} {}", route.method, route.path.template());
         }
     }

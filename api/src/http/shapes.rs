@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use scrollback_log::Timestamp;
 use scrollback_projections::facts::Role as RoleFact;
 use serde::{Deserialize, Serialize, Serializer};
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::timestamps;
@@ -417,6 +417,8 @@ pub(super) struct Deleted<'a> {
 }
 
 /// A field that may be left out but not be null.
-fn some<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+fn some<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }

@@ -32,7 +32,11 @@ pub(super) fn read_each(
             }
             next = wanted.next();
             outcome = visit(&record);
-            if matches!(outcome, Ok(ControlFlow::Continue(()))) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if matches!(outcome, Ok(ControlFlow::Continue(()))) {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         })?;
         if outcome?.is_break() {
             return Ok(());

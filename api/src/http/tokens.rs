@@ -12,9 +12,11 @@ use crate::vault::TokenId;
 /// `POST /api/tokens`.
 pub(super) async fn create(call: Call) -> Result<Response, Problem> {
     let CreateToken { label } = body::parse(&call.body)?;
-    let label = Name::parse(&label).map_err(|_| Problem::new(Code::BadLabel, "a label follows the rules for names"))?;
+    let label = Name::parse(&label)
+        .map_err(|_| Problem::new(Code::BadLabel, "a label follows the rules for names"))?;
     let (user, now) = (call.caller()?.user, call.server.now());
-    let create = move |server: &Server| Ok(server.node.vault.create_token(user, label.shown().to_owned(), now)?);
+    let create =
+        move |server: &Server| Ok(server.node.vault.create_token(user, label.shown().to_owned(), now)?);
     let (token, session) = call.server.blocking(create).await?;
     Ok(reply::created(&NewToken { id: session.id.to_string(), label: session.label.clone(), token }))
 }

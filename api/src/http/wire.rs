@@ -82,7 +82,8 @@ impl Wire {
             return true;
         }
         if !watch.in_flight && !watch.answer_due && watch.flushed && bytes.starts_with(OWN_ANSWER) {
-            let status = bytes.get(OWN_STATUS).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            let status =
+                bytes.get(OWN_STATUS).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
             watch.own_answer = status;
         }
         watch.answer_due = false;
@@ -114,8 +115,7 @@ impl AsyncRead for Wire {
         ready!(Pin::new(&mut self.socket).poll_read(context, buffer))?;
         let outcome = self.guard.feed(&buffer.filled()[before..]);
         let mut watch = self.watched.lock();
-        watch.head_since =
-            self.guard.in_head().then(|| watch.head_since.unwrap_or_else(Instant::now));
+        watch.head_since = self.guard.in_head().then(|| watch.head_since.unwrap_or_else(Instant::now));
         if let Err(fault) = outcome {
             watch.fault = Some(fault);
             buffer.set_filled(before);
@@ -126,7 +126,11 @@ impl AsyncRead for Wire {
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.holds_back(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }

@@ -68,7 +68,10 @@ impl LineReader {
             return Err(format!("body: has at most {BODY_BYTES_MAX} bytes of UTF-8"));
         }
         let (sender_name, body) = (raw.sender.into_owned(), raw.body.into_owned());
-        Ok(ReadLine { line: ImportLine { channel: channel.name, at, sender_name, body }, channel_number: channel.number })
+        Ok(ReadLine {
+            line: ImportLine { channel: channel.name, at, sender_name, body },
+            channel_number: channel.number,
+        })
     }
 
     fn channel(&mut self, entered: &str) -> Result<Channel, String> {
@@ -188,7 +191,8 @@ mod tests {
         let digest = |names: &[&str]| {
             let (mut reader, mut digest) = (LineReader::default(), Digest::default());
             for name in names {
-                let text = format!(r#"{{"channel":"{name}","at":"2004-11-15T01:00:00Z","sender":"s","body":"b"}}"#);
+                let text =
+                    format!(r#"{{"channel":"{name}","at":"2004-11-15T01:00:00Z","sender":"s","body":"b"}}"#);
                 digest.add(&reader.read(text.as_bytes()).unwrap());
             }
             digest.value()

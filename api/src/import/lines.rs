@@ -77,7 +77,8 @@ fn read_blocks(open: &OpenFile<'_>, blocks: &SyncSender<io::Result<Block>>) -> i
         } else {
             block.ends.push((block.bytes.len(), number));
         }
-        if (ended || block.bytes.len() >= BLOCK_BYTES) && blocks.send(Ok(std::mem::take(&mut block))).is_err() {
+        if (ended || block.bytes.len() >= BLOCK_BYTES) && blocks.send(Ok(std::mem::take(&mut block))).is_err()
+        {
             return Ok(());
         }
         if ended {

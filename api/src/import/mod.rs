@@ -14,6 +14,8 @@ mod line;
 mod lines;
 mod plan;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 
@@ -96,7 +98,8 @@ pub enum ImportError {
 }
 
 fn list(lines: &[BadLine], count: u64) -> String {
-    let mut text: String = lines.iter().map(|line| format!("\n  line {}: {}", line.number, line.what)).collect();
+    let mut text: String =
+        lines.iter().map(|line| format!("\n  line {}: {}", line.number, line.what)).collect();
     if count > lines.len() as u64 {
         text.push_str(&format!("\n  and {} more", count - lines.len() as u64));
     }

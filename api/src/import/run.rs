@@ -19,6 +19,8 @@ pub struct Imported {
     pub lines: u64,
     /// The lines that this run put into the log.
     pub added: u64,
+    /// The lines that were in the log already.
+    pub already_there: u64,
     /// The records they became: messages, channels, notes of how far the import came.
     pub records: u64,
 }
@@ -33,7 +35,7 @@ pub fn run(
     file: &OpenFile<'_>,
     progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<Imported, ImportError> {
-    let mut imported = Imported { lines: plan.lines, added: 0, records: 0 };
+    let mut imported = Imported { lines: plan.lines, added: 0, already_there: plan.lines_done, records: 0 };
     if plan.lines_done == plan.lines {
         return Ok(imported);
     }

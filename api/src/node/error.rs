@@ -45,7 +45,9 @@ pub enum NodeError {
     #[error(transparent)]
     Compact(#[from] CompactError),
     /// There is no room to begin a log.
-    #[error("the disk has less free space than the mark of {free_bytes_min} bytes; free some, or lower the mark")]
+    #[error(
+        "the disk has less free space than the mark of {free_bytes_min} bytes; free some, or lower the mark"
+    )]
     DiskFull {
         /// The mark.
         free_bytes_min: u64,

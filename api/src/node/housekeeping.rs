@@ -47,7 +47,8 @@ impl Drop for Housekeeping {
         self.stopping.store(true, Ordering::Relaxed);
         drop(self.wake.take());
         // The thread itself drops this when it happens to hold the last handle of the node.
-        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id())
+        if let Some(thread) =
+            self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id())
             && thread.join().is_err()
         {
             tracing::error!("the housekeeping has panicked");
@@ -158,7 +159,9 @@ impl Jobs {
     fn expire(&mut self, node: &Node) {
         let lifetimes = &node.settings.lifetimes;
         let now = node.clock.now();
-        if let Some(jump) = self.clock.look(now, self.started.elapsed()).filter(|_| !lifetimes.clock_confirmed) {
+        if let Some(jump) =
+            self.clock.look(now, self.started.elapsed()).filter(|_| !lifetimes.clock_confirmed)
+        {
             if node.clock_jump.set(jump).is_ok() {
                 tracing::warn!(
                     %jump,
@@ -175,5 +178,96 @@ impl Jobs {
             }
             Err(error) => tracing::warn!(%error, "expiry stopped; the next turn goes on"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scrollback_log::Offset;
+    use scrollback_projections::facts::Role;
+
+    use super::*;
+    use crate::node::testing::{NOW, open_with, settings};
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn turn(jobs: &mut Jobs, node: &Node) {
+        for due in [&mut jobs.look, &mut jobs.expiry, &mut jobs.vault] {
+            due.at = Instant::now();
+        }
+        jobs.turn(node);
+    }
+
+    fn jobs(node: &Node) -> Jobs {
+        Jobs::new(node, Arc::default())
+    }
+
+    #[test]
+    fn a_checkpoint_is_taken_after_so_many_records_or_so_much_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(dir.path());
+        settings.storage.checkpoint_every_records = 5;
+        let (node, _) = open_with(settings);
+        let mut jobs = jobs(&node);
+        let owner = node.user("owner", Role::Owner);
+        let channel = node.channel(owner, "general");
+        node.say(channel, owner, "one");
+        turn(&mut jobs, &node);
+        assert_eq!(node.checkpointed(), Offset::BEGINNING);
+        node.say(channel, owner, "two");
+        turn(&mut jobs, &node);
+        assert_eq!(node.checkpointed(), Offset(5));
+        node.say(channel, owner, "three");
+        turn(&mut jobs, &node);
+        assert_eq!(node.checkpointed(), Offset(5));
+        jobs.checkpoint_taken = Instant::now().checked_sub(node.settings.storage.checkpoint_every).unwrap();
+        turn(&mut jobs, &node);
+        assert_eq!(node.checkpointed(), Offset(6));
+    }
+
+    #[test]
+    fn nothing_expires_after_a_clock_jump_until_the_clock_is_confirmed() {
+        let dir = tempfile::tempdir().unwrap();
+        let messages = |node: &Node| node.read_views().messages().len();
+        let (node, clock) = open_with(settings(dir.path()));
+        let owner = node.user("owner", Role::Owner);
+        let channel = node.channel(owner, "general");
+        node.say(channel, owner, "said");
+        let mut running = jobs(&node);
+        turn(&mut running, &node);
+        assert_eq!(node.expiry_pauses(), None);
+        clock.set(NOW.after(100 * DAY));
+        turn(&mut running, &node);
+        turn(&mut running, &node);
+        assert!(node.expiry_pauses().is_some());
+        assert_eq!(messages(&node), 1);
+        node.close().unwrap();
+        drop(node);
+
+        let mut confirmed = settings(dir.path());
+        confirmed.lifetimes.clock_confirmed = true;
+        for (settings, left) in [(settings(dir.path()), 1), (confirmed, 0)] {
+            let (node, clock) = open_with(settings);
+            clock.set(NOW.after(100 * DAY));
+            turn(&mut jobs(&node), &node);
+            assert_eq!(messages(&node), left);
+            assert_eq!(node.expiry_pauses().is_some(), left == 1);
+        }
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_node() {
+        let dir = tempfile::tempdir().unwrap();
+        for closed in [true, false] {
+            let (node, _) = open_with(settings(dir.path()));
+            let node = Arc::new(node);
+            node.start_housekeeping().unwrap();
+            if closed {
+                node.close().unwrap();
+            }
+            // The directory can only be opened again once nobody holds it, the thread included.
+            drop(node);
+        }
+        open_with(settings(dir.path()));
     }
 }

@@ -43,7 +43,11 @@ impl Chunk {
     /// The bytes alone.
     #[must_use]
     pub fn bare(&self) -> Bytes {
-        if self.is_empty() { Bytes::new() } else { self.bytes.slice(SIZE_LINE_MAX..self.bytes.len() - END.len()) }
+        if self.is_empty() {
+            Bytes::new()
+        } else {
+            self.bytes.slice(SIZE_LINE_MAX..self.bytes.len() - END.len())
+        }
     }
 }
 

@@ -115,10 +115,17 @@ impl Cursor {
         let read = move |streams: &Streams| {
             let mut taken = None;
             let origins = streams.origins();
-            read_log::chunks(&streams.log, &origins, (after, head), bytes_max, filter.as_deref(), &mut |first| {
-                taken = Some(first);
-                ControlFlow::Break(())
-            })?;
+            read_log::chunks(
+                &streams.log,
+                &origins,
+                (after, head),
+                bytes_max,
+                filter.as_deref(),
+                &mut |first| {
+                    taken = Some(first);
+                    ControlFlow::Break(())
+                },
+            )?;
             // The log shows all up to a published head or says what is damaged.
             taken.ok_or(StreamError::Died)
         };
@@ -128,7 +135,12 @@ impl Cursor {
 
 impl Streams {
     /// Lets a thread read what lies between `after` and `head`; none if enough readers have that already.
-    fn read_ahead(self: &Arc<Self>, after: Offset, head: Offset, filter: Option<Arc<Filter>>) -> Option<ReadAhead> {
+    fn read_ahead(
+        self: &Arc<Self>,
+        after: Offset,
+        head: Offset,
+        filter: Option<Arc<Filter>>,
+    ) -> Option<ReadAhead> {
         let permit = Arc::clone(&self.read_aheads).try_acquire_owned().ok()?;
         let (sender, chunks) = mpsc::channel(READ_AHEAD_CHUNKS);
         let streams = Arc::clone(self);

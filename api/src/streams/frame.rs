@@ -66,7 +66,8 @@ impl Type {
 
 impl Happening {
     /// All of them.
-    pub const ALL: [Happening; 4] = [Happening::Created, Happening::Changed, Happening::Sent, Happening::Deleted];
+    pub const ALL: [Happening; 4] =
+        [Happening::Created, Happening::Changed, Happening::Sent, Happening::Deleted];
 
     /// As events and filters name it.
     #[must_use]
@@ -164,31 +165,36 @@ pub fn encode(record: &Record<'_>, origins: &Origins, out: &mut Vec<u8>) -> Resu
         }
         Fact::ChannelCreated(fact) => {
             let name = facts::text::<Name<'_>>(record)?;
-            draft.open(Type::Channel, Created, Some(record.offset), None, at)
+            draft
+                .open(Type::Channel, Created, Some(record.offset), None, at)
                 .id("id", IdKind::Channel, Some(record.offset))
                 .text("name", name.map(|name| name.shown))
                 .flag("private", fact.private)
                 .id("creator", IdKind::User, fact.creator)
         }
-        Fact::ChannelDeleted(fact) => draft.open(Type::Channel, Deleted, Some(fact.channel), None, at)
+        Fact::ChannelDeleted(fact) => draft
+            .open(Type::Channel, Deleted, Some(fact.channel), None, at)
             .id("id", IdKind::Channel, Some(fact.channel))
             .id("by", IdKind::User, fact.by)
             .word("reason", reason(fact.reason)),
         Fact::MessageSent(fact) => {
             let body = facts::text::<Body<'_>>(record)?;
-            draft.open(Type::Message, Sent, Some(fact.channel), Some(fact.sender), at)
+            draft
+                .open(Type::Message, Sent, Some(fact.channel), Some(fact.sender), at)
                 .message(record.offset, fact.channel, Some(fact.sender))
                 .text("body", body.map(|text| text.body))
         }
         Fact::MessageImported(fact) => {
             let text = facts::text::<Imported<'_>>(record)?;
-            draft.open(Type::Message, Sent, Some(fact.channel), None, fact.at)
+            draft
+                .open(Type::Message, Sent, Some(fact.channel), None, fact.at)
                 .message(record.offset, fact.channel, None)
                 .text("sender_name", text.map(|text| text.sender_name))
                 .text("body", text.map(|text| text.body))
                 .time("recorded_at", record.time)
         }
-        Fact::MessageDeleted(fact) => draft.open(Type::Message, Deleted, Some(fact.channel), fact.sender, at)
+        Fact::MessageDeleted(fact) => draft
+            .open(Type::Message, Deleted, Some(fact.channel), fact.sender, at)
             .message(fact.message, fact.channel, fact.sender)
             .id("by", IdKind::User, fact.by)
             .word("reason", reason(fact.reason)),
@@ -265,7 +271,8 @@ impl<'a> Draft<'a, '_> {
         out.extend_from_slice(b"{\"offset\":");
         push_number(out, record.offset.0);
         let facets = Facets { kind, happening, channel, sender };
-        let frame = Frame { facets, audience: Audience::Everyone, json_start, texts: [Span::default(); TEXTS_MAX] };
+        let frame =
+            Frame { facets, audience: Audience::Everyone, json_start, texts: [Span::default(); TEXTS_MAX] };
         Encoder { out, origins, start, frame }
             .time("at", at)
             .word("type", kind.name())
@@ -347,8 +354,10 @@ impl Encoder<'_> {
     }
 
     fn message(self, message: Offset, channel: Offset, sender: Option<Offset>) -> Self {
-        self.id("id", IdKind::Message, Some(message))
-            .id("channel", IdKind::Channel, Some(channel))
-            .id("sender", IdKind::User, sender)
+        self.id("id", IdKind::Message, Some(message)).id("channel", IdKind::Channel, Some(channel)).id(
+            "sender",
+            IdKind::User,
+            sender,
+        )
     }
 }

@@ -48,7 +48,8 @@ pub async fn events(
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     let stream = Sse::new(streams, reader, resume, filter);
-    Handoff::new(move |socket, head, framing| Box::pin(stream.run(socket, head, framing))).attach(&mut response);
+    Handoff::new(move |socket, head, framing| Box::pin(stream.run(socket, head, framing)))
+        .attach(&mut response);
     Ok(response)
 }
 
@@ -56,7 +57,11 @@ pub async fn events(
 ///
 /// # Errors
 /// As for [`events`]; [`Code::Unauthenticated`] when the reader's identity is revoked meanwhile.
-pub async fn poll(streams: Arc<Streams>, reader: Arc<dyn Reader>, mut query: Query) -> Result<Vec<u8>, Problem> {
+pub async fn poll(
+    streams: Arc<Streams>,
+    reader: Arc<dyn Reader>,
+    mut query: Query,
+) -> Result<Vec<u8>, Problem> {
     let after = query.take("after")?;
     let filter = Filter::take(&mut query, &streams.origins())?;
     let wait = query.take_number("wait", 0, streams.limits.poll_wait_max.as_secs())?.unwrap_or(0);

@@ -23,7 +23,7 @@ pub mod resume;
 pub mod ring;
 pub mod sse;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

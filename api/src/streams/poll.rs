@@ -119,7 +119,9 @@ impl Streams {
         self.on_log(move |streams| {
             let (log, origins) = (&streams.log, streams.origins());
             let through =
-                read_log::each_json(log, &origins, (at.offset, head), filter.as_ref(), &mut |event| page.push(event))?;
+                read_log::each_json(log, &origins, (at.offset, head), filter.as_ref(), &mut |event| {
+                    page.push(event)
+                })?;
             Ok((through.unwrap_or(at), page))
         })
         .await

@@ -111,7 +111,12 @@ impl Merge {
         } else {
             self.shutdown.borrow().then_some(Ending::Shutdown)
         };
-        Pulse { head: Position::from(*self.head.borrow()), beat, revocations: *self.revocations.borrow(), ending }
+        Pulse {
+            head: Position::from(*self.head.borrow()),
+            beat,
+            revocations: *self.revocations.borrow(),
+            ending,
+        }
     }
 }
 

@@ -185,7 +185,8 @@ impl Ring {
         for (index, (start, entry)) in entries.iter().enumerate() {
             let end = entries.get(index + 1).map_or(frames.len(), |(next, _)| *next);
             let bytes = &frames[*start..end];
-            let full = segments.deque.back().is_none_or(|last| last.frames.len() + bytes.len() > SEGMENT_BYTES);
+            let full =
+                segments.deque.back().is_none_or(|last| last.frames.len() + bytes.len() > SEGMENT_BYTES);
             if full {
                 segments.deque.push_back(Segment::new(offset));
             }
@@ -225,7 +226,11 @@ impl Ring {
                 let named = here.next_if_eq(&(segment.first.0 + place as u64)).is_some();
                 let bytes = segment.bytes(place);
                 gone.clear();
-                match entry.frame.filter(|_| named).and_then(|frame| frame.push_gone(bytes, deletion, &mut gone)) {
+                match entry
+                    .frame
+                    .filter(|_| named)
+                    .and_then(|frame| frame.push_gone(bytes, deletion, &mut gone))
+                {
                     Some(frame) => redacted.push(Entry { frame: Some(frame), ..*entry }, &gone),
                     None => redacted.push(*entry, bytes),
                 }
@@ -241,8 +246,10 @@ impl Ring {
     #[must_use]
     pub fn read(&self, after: Offset, head: Offset, bytes_max: usize, filter: Option<&Filter>) -> RingRead {
         if filter.is_none()
-            && let Some(ready) =
-                self.ready().iter().find(|ready| (ready.after, ready.head, ready.bytes_max) == (after, head, bytes_max))
+            && let Some(ready) = self
+                .ready()
+                .iter()
+                .find(|ready| (ready.after, ready.head, ready.bytes_max) == (after, head, bytes_max))
         {
             return RingRead::Frames(ready.taken.clone());
         }

@@ -90,7 +90,9 @@ pub enum VaultError {
     #[error("the password was changed meanwhile")]
     PasswordChanged,
     /// An entry is not what was written.
-    #[error("the vault's entry {key} in {table} is damaged: restore the vault from a backup, or remove the directory `vault` and set new passwords with `scrollback user passwd`")]
+    #[error(
+        "the vault's entry {key} in {table} is damaged: restore the vault from a backup, or remove the directory `vault` and set new passwords with `scrollback user passwd`"
+    )]
     Damaged {
         /// Which table.
         table: &'static str,
@@ -140,7 +142,9 @@ impl Vault {
         let mut memory = self.write();
         for entry in self.credentials.iter() {
             let (key, value) = entry?;
-            memory.credentials.insert(stored::vault_key(stored::CREDENTIALS, &key)?, stored::password(&key, &value)?);
+            memory
+                .credentials
+                .insert(stored::vault_key(stored::CREDENTIALS, &key)?, stored::password(&key, &value)?);
         }
         for entry in self.sessions.iter() {
             let (key, value) = entry?;
@@ -313,9 +317,8 @@ impl Vault {
     /// # Errors
     /// As for [`Vault::revoke`].
     pub fn revoke_token(&self, user: Offset, id: TokenId) -> Result<bool, VaultError> {
-        let found = self.sessions_where(|known| {
-            known.user == user && known.kind == SessionKind::Token && known.id == id
-        });
+        let found = self
+            .sessions_where(|known| known.user == user && known.kind == SessionKind::Token && known.id == id);
         self.revoke_these(&found)?;
         Ok(!found.is_empty())
     }
@@ -386,16 +389,25 @@ impl Vault {
     /// See [`VaultError`].
     pub fn sweep(&self, views: &Views) -> Result<Swept, VaultError> {
         let named: HashSet<VaultKey> = views.people().iter().map(|(_, person)| person.credential).collect();
-        let open: HashSet<VaultKey> = views.invitations().iter().map(|(_, invitation)| invitation.secret).collect();
+        let open: HashSet<VaultKey> =
+            views.invitations().iter().map(|(_, invitation)| invitation.secret).collect();
         let (credentials, invitations, sessions) = {
             let memory = self.read();
-            let credentials: Vec<_> = memory.credentials.keys().filter(|key| !named.contains(key)).copied().collect();
-            let invitations: Vec<_> = memory.invitations.values().filter(|key| !open.contains(key)).copied().collect();
-            let dead = |session: &&Arc<Session>| views.people().get(session.user).is_none_or(|person| !person.active);
+            let credentials: Vec<_> =
+                memory.credentials.keys().filter(|key| !named.contains(key)).copied().collect();
+            let invitations: Vec<_> =
+                memory.invitations.values().filter(|key| !open.contains(key)).copied().collect();
+            let dead = |session: &&Arc<Session>| {
+                views.people().get(session.user).is_none_or(|person| !person.active)
+            };
             let sessions: Vec<_> = memory.sessions.values().filter(dead).cloned().collect();
             (credentials, invitations, sessions)
         };
-        let swept = Swept { credentials: credentials.len(), sessions: sessions.len(), invitations: invitations.len() };
+        let swept = Swept {
+            credentials: credentials.len(),
+            sessions: sessions.len(),
+            invitations: invitations.len(),
+        };
         if swept == Swept::default() {
             return Ok(swept);
         }

@@ -114,7 +114,17 @@ impl Session {
         last_used: Timestamp,
     ) -> Session {
         let (last_used, last_used_stored) = (AtomicI64::new(last_used.0), AtomicI64::new(last_used.0));
-        Session { id, user, kind, label, created, hash, last_used, last_used_stored, live: AtomicBool::new(true) }
+        Session {
+            id,
+            user,
+            kind,
+            label,
+            created,
+            hash,
+            last_used,
+            last_used_stored,
+            live: AtomicBool::new(true),
+        }
     }
 
     /// Whether it was not revoked. Streams ask this whenever the vault's count of revocations changes.
@@ -158,7 +168,11 @@ impl Session {
 
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).map(char::from).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+        .map(char::from)
+        .collect()
 }
 
 /// The bytes that `text` shows; only lower-case digits are read, so that a token has one spelling.
@@ -204,7 +218,10 @@ mod tests {
         let (token, hash) = draw_invitation();
         assert_eq!(token.len(), 2 * INVITATION_BYTES);
         assert_eq!(parse_invitation(&token), Some(hash));
-        assert_eq!(parse_invitation(&token.to_uppercase()), parse_invitation(&token).filter(|_| token == token.to_uppercase()));
+        assert_eq!(
+            parse_invitation(&token.to_uppercase()),
+            parse_invitation(&token).filter(|_| token == token.to_uppercase())
+        );
         assert_eq!(parse_invitation(&token[2..]), None);
     }
 

@@ -99,7 +99,8 @@ fn a_file_whose_checksum_fits_what_should_not_be_in_it_is_damaged_too() {
     let history = a_full_history();
     let (_, log, _) = log_of(&history);
     let views = folded(&history, Offset::BEGINNING);
-    let changes: [(&str, fn(&mut Vec<u8>)); 4] = [
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Change); 4] = [
         ("not a checkpoint", |bytes| bytes[0] ^= 1),
         ("its views end early", |bytes| bytes.truncate(bytes.len() / 2)),
         ("more than there should be", |bytes| bytes.push(0)),

@@ -32,9 +32,9 @@ proptest! {
         stops.push((sealed.len(), false, 0));
         let mut checkpointed = None;
         for (stop, checkpoint, erase) in stops {
-            for next in views.at().0 as usize..stop {
+            for (next, sealed) in sealed.iter().enumerate().take(stop).skip(views.at().0 as usize) {
                 append(&mut appender, &history, next..next + 1);
-                if let Some(named) = views.apply(&sealed[next].as_record()).unwrap() {
+                if let Some(named) = views.apply(&sealed.as_record()).unwrap() {
                     log.mask(named.deletion, named.targets);
                 }
             }

@@ -10,7 +10,7 @@ use scrollback_api::Node;
 use scrollback_api::import::{self, ImportProgress};
 use serde_json::json;
 
-use super::open_node;
+use super::open_or_create_node;
 use crate::cli::{Common, Import};
 use crate::output::{Progress, tell};
 
@@ -21,7 +21,7 @@ pub(crate) fn run(common: &Common, typed: &Import) -> anyhow::Result<()> {
     let failed = || format!("importing {}", typed.file.display());
     // A file that is not there is told before the data directory is opened.
     open(&typed.file).with_context(failed)?;
-    let node = open_node(common)?;
+    let node = open_or_create_node(common)?;
     let outcome = import(common, typed, &node);
     // What was imported before an error stays; the checkpoint makes the next run start where this one ended.
     node.close()?;

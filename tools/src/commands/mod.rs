@@ -13,6 +13,7 @@ pub(crate) mod verify;
 use std::sync::Arc;
 
 use scrollback_api::Node;
+use scrollback_api::node::NodeError;
 use scrollback_log::clock::SystemClock;
 
 use crate::cli::Common;
@@ -20,8 +21,20 @@ use crate::output::Progress;
 
 /// Opens a data directory that must be there, with everything running but HTTP; for the offline commands that write.
 fn open_node(common: &Common) -> anyhow::Result<Node> {
+    opened(common, |progress| Node::open_existing(common.settings(), Arc::new(SystemClock), progress))
+}
+
+/// As [`open_node`], for the commands with which a server's life can begin: makes the data directory if it is not there.
+fn open_or_create_node(common: &Common) -> anyhow::Result<Node> {
+    opened(common, |progress| Node::open(common.settings(), Arc::new(SystemClock), progress))
+}
+
+fn opened(
+    common: &Common,
+    open: impl FnOnce(&mut dyn FnMut(scrollback_projections::Progress)) -> Result<Node, NodeError>,
+) -> anyhow::Result<Node> {
     let mut progress = Progress::start("replaying", common);
-    let node = Node::open_existing(common.settings(), Arc::new(SystemClock), &mut |at| progress.fold(at));
+    let node = open(&mut |at| progress.fold(at));
     progress.end();
     Ok(node?)
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use scrollback_api::node::operator;
 use serde_json::json;
 
-use super::open_node;
+use super::open_or_create_node;
 use crate::cli::{Common, User, UserCommand};
 use crate::output::tell;
 
@@ -16,7 +16,7 @@ pub(crate) fn run(common: &Common, typed: User) -> anyhow::Result<()> {
         UserCommand::Add { .. } | UserCommand::Passwd { .. } => Some(read_password()?),
         _ => None,
     };
-    let node = open_node(common)?;
+    let node = open_or_create_node(common)?;
     let outcome = match (typed.command, password) {
         (UserCommand::Add { name, role }, Some(password)) => {
             operator::add_user(&node, &name, &password, role.into())

@@ -77,17 +77,20 @@ fn bad_usage_is_told_apart() {
 #[test]
 fn what_changes_data_wants_a_yes() {
     let (server, ..) = stopped();
-    let before: Vec<_> =
-        files::all(server.data()).into_iter().map(|file| (fs::read(&file).unwrap(), file)).collect();
-    for (command, arguments) in [("compact", &[][..]), ("expire", &["--before", "2100-01-01"])] {
-        server.operate(command, arguments).must_exit(5);
-        let dry = server.operate(command, &[arguments, &["--dry-run"]].concat());
-        dry.must_exit(0);
-    }
     let log = files::current_log(server.data());
-    for (bytes, file) in before.into_iter().filter(|(_, file)| file.starts_with(&log)) {
-        assert!(fs::read(&file).unwrap() == bytes, "{} was changed", file.display());
+    let before = server.operate("export", &[]).must_exit(0).stdout.clone();
+    for (command, arguments) in [("compact", &[][..]), ("expire", &["--before", "2100-01-01"])] {
+        let refused = server.operate(command, arguments);
+        assert!(refused.must_exit(5).stderr.contains("--yes"), "{}", refused.stderr);
+        server.operate(command, &[arguments, &["--dry-run"]].concat()).must_exit(0);
+        server.operate(command, &[arguments, &["--dry-run", "--yes"]].concat()).must_exit(0);
     }
+    assert_eq!(files::current_log(server.data()), log);
+    assert_eq!(server.operate("export", &[]).must_exit(0).stdout, before);
+    server.operate("expire", &["--before", "2100-01-01", "--channel", "nowhere", "--yes"]).must_exit(1);
+    server.operate("expire", &["--before", "2100-01-01", "--yes"]).must_exit(0);
+    let after = server.operate("export", &[]);
+    assert_eq!(after.must_exit(0).stdout.matches("\"reason\":\"expired\"").count(), 9);
 }
 
 #[test]

@@ -29,18 +29,26 @@ impl World {
     /// A world with owner 2, moderator 3, members 4 and 5, and channel 6, created by 4.
     fn with_people() -> World {
         let mut world = World::new();
-        assert_eq!(world.done(Command::SetUp { name: name("owner"), credential: VaultKey([2; 16]) }), Offset(2));
-        for (who, role) in [("moderator", Role::Moderator), ("member", Role::Member), ("other", Role::Member)] {
+        assert_eq!(
+            world.done(Command::SetUp { name: name("owner"), credential: VaultKey([2; 16]) }),
+            Offset(2)
+        );
+        for (who, role) in [("moderator", Role::Moderator), ("member", Role::Member), ("other", Role::Member)]
+        {
             world.done(Command::AddUser { name: name(who), role, credential: VaultKey([3; 16]) });
         }
-        assert_eq!(world.done(Command::CreateChannel { creator: MEMBER, name: name("general"), key: None }), CHANNEL);
+        assert_eq!(
+            world.done(Command::CreateChannel { creator: MEMBER, name: name("general"), key: None }),
+            CHANNEL
+        );
         world
     }
 
     fn append(&mut self, records: Vec<NewRecord>) {
         for record in records {
             let offset = self.views.at().next();
-            let sealed = Sealed { offset, time: self.time, record, salt: [0; 16], chain: ChainValue::BEGINNING };
+            let sealed =
+                Sealed { offset, time: self.time, record, salt: [0; 16], chain: ChainValue::BEGINNING };
             self.views.apply(&sealed.as_record()).expect("what was decided can be folded");
             self.sealed.push(sealed);
         }
@@ -115,7 +123,10 @@ fn only_the_first_user_sets_up_also_within_a_batch() {
     let mut world = World::new();
     let set_up = |who| Command::SetUp { name: name(who), credential: VaultKey([1; 16]) };
     let answers = world.batch(&[set_up("one"), set_up("two")]);
-    assert_eq!(answers, [Answer::Done { offset: OWNER, time: START, records: 1 }, Answer::Refused(Refusal::AlreadySetUp)]);
+    assert_eq!(
+        answers,
+        [Answer::Done { offset: OWNER, time: START, records: 1 }, Answer::Refused(Refusal::AlreadySetUp)]
+    );
     world.refused(set_up("three"), Refusal::AlreadySetUp);
     let (_, person) = world.views.people().by_folded("one").unwrap();
     assert_eq!((person.role, person.active), (Role::Owner, true));
@@ -235,7 +246,11 @@ fn a_key_gives_the_first_record_again_whatever_came_since() {
     assert_eq!(world.one(create.clone()), Answer::Before(first));
     world.time = START.after(ViewSettings::default().key_retention + Duration::from_secs(1));
     world.done(Command::CreateChannel { creator: MEMBER, name: name("third"), key: None });
-    assert_eq!(world.one(create), Answer::Refused(Refusal::NameTaken), "the key is forgotten, the channel is not");
+    assert_eq!(
+        world.one(create),
+        Answer::Refused(Refusal::NameTaken),
+        "the key is forgotten, the channel is not"
+    );
 }
 
 #[test]
@@ -305,7 +320,11 @@ fn an_invitation_makes_one_user_while_it_is_open() {
     let mut world = World::with_people();
     let lifetime = Duration::from_secs(60);
     let issue = Command::IssueInvitation { issuer: MEMBER, secret: VaultKey([6; 16]), lifetime };
-    let accept = |invitation, who| Command::AcceptInvitation { invitation, name: name(who), credential: VaultKey([7; 16]) };
+    let accept = |invitation, who| Command::AcceptInvitation {
+        invitation,
+        name: name(who),
+        credential: VaultKey([7; 16]),
+    };
     let invitation = world.done(issue.clone());
     world.refused(accept(invitation, "OWNER"), Refusal::NameTaken);
     let answers = world.batch(&[accept(invitation, "one"), accept(invitation, "two")]);
@@ -336,7 +355,10 @@ fn what_is_gone_does_not_expire_and_a_channel_that_lives_does_not_either() {
     // Something was said since it was found to be over.
     let answers = world.batch(&[send(MEMBER, None), expire(&[], &[channel])]);
     assert_eq!(answers[1], Answer::Done { offset: Offset(11), time: START, records: 0 });
-    assert_eq!(world.one(expire(&[], &[channel])), Answer::Done { offset: Offset(11), time: START, records: 0 });
+    assert_eq!(
+        world.one(expire(&[], &[channel])),
+        Answer::Done { offset: Offset(11), time: START, records: 0 }
+    );
 
     let answer = world.one(expire(&[gone, over, over, elsewhere], &[]));
     assert!(matches!(answer, Answer::Done { records: 1, .. }), "{answer:?}");
@@ -347,7 +369,10 @@ fn what_is_gone_does_not_expire_and_a_channel_that_lives_does_not_either() {
     let last_offset = world.views.channels().get(CHANNEL).unwrap().last_offset;
     let channel = ExpiringChannel { channel: CHANNEL, last_offset };
     let answer = world.one(expire(&[said], &[channel, channel]));
-    assert!(matches!(answer, Answer::Done { records: 1, .. }), "the message goes with its channel: {answer:?}");
+    assert!(
+        matches!(answer, Answer::Done { records: 1, .. }),
+        "the message goes with its channel: {answer:?}"
+    );
     let deleted = ChannelDeleted { channel: CHANNEL, by: None, reason: Reason::Expired };
     assert_eq!(world.newest(), Fact::ChannelDeleted(deleted));
 }
@@ -370,7 +395,8 @@ fn an_import_creates_the_channels_that_are_missing_and_counts_its_lines() {
     let answers = world.batch(&steps.map(Command::Import));
     assert_eq!(answers[0], Answer::Done { offset: head.next(), time: START, records: 2 + 4 + 1 });
     assert_eq!(answers[1], Answer::Done { offset: head.plus(8), time: START, records: 2 + 1 });
-    let noted: Vec<_> = world.views.imports().iter().map(|step| (step.lines_before, step.lines, step.first)).collect();
+    let noted: Vec<_> =
+        world.views.imports().iter().map(|step| (step.lines_before, step.lines, step.first)).collect();
     assert_eq!(noted, [(0, 4, head.plus(3)), (4, 6, head.plus(8))]);
     let counts: Vec<_> = world
         .views
@@ -398,7 +424,10 @@ fn a_text_that_no_record_can_hold_is_refused_and_nothing_is_left_of_it() {
     let mut world = World::with_people();
     let key = Some(KeyDigest([8; 16]));
     let body = "x".repeat(1 << 20);
-    world.refused(Command::SendMessage { channel: CHANNEL, sender: MEMBER, body: body.clone(), key }, Refusal::TooLarge);
+    world.refused(
+        Command::SendMessage { channel: CHANNEL, sender: MEMBER, body: body.clone(), key },
+        Refusal::TooLarge,
+    );
     let mut step = step(0, 0, &["new", "new"]);
     step.lines[1].body = body;
     let create = Command::CreateChannel { creator: MEMBER, name: name("new"), key };
@@ -417,8 +446,12 @@ struct Wish {
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
-    (0_u8..12, any::<u8>(), any::<u8>(), 0_u8..6)
-        .prop_map(|(what, pick, actor, number)| Wish { what, pick, actor, number })
+    (0_u8..12, any::<u8>(), any::<u8>(), 0_u8..6).prop_map(|(what, pick, actor, number)| Wish {
+        what,
+        pick,
+        actor,
+        number,
+    })
 }
 
 fn picked<T: Copy>(from: &[T], by: u8) -> Option<T> {
@@ -433,7 +466,9 @@ fn command(world: &World, wish: &Wish) -> Option<Command> {
         .sealed
         .iter()
         .filter_map(|sealed| MessageRef::of(&sealed.as_record()).unwrap())
-        .filter(|message| views.messages().of(message.channel).is_some_and(|live| live.contains(message.offset)))
+        .filter(|message| {
+            views.messages().of(message.channel).is_some_and(|live| live.contains(message.offset))
+        })
         .collect();
     let (actor, channel) = (picked(&people, wish.actor)?, picked(&channels, wish.pick));
     let a_name = name(&format!("Name {}", wish.number));
@@ -459,7 +494,9 @@ fn command(world: &World, wish: &Wish) -> Option<Command> {
                 .collect(),
         },
         9 => Command::Import(step(views.imports().len(), 0, &["Name 1", "name 2", "Name 1"])),
-        10 => Command::IssueInvitation { issuer: actor, secret: credential, lifetime: Duration::from_secs(60) },
+        10 => {
+            Command::IssueInvitation { issuer: actor, secret: credential, lifetime: Duration::from_secs(60) }
+        }
         _ => {
             let open: Vec<_> = views.invitations().iter().map(|(offset, _)| offset).collect();
             Command::AcceptInvitation { invitation: picked(&open, wish.pick)?, name: a_name, credential }

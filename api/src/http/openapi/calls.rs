@@ -8,8 +8,9 @@ use super::{named, text, whole_number};
 use crate::http::health::{Alive, Ready};
 use crate::http::problem::Code;
 use crate::http::shapes::{
-    Boot, ChangePassword, ChangeUser, ChangedUser, Channel, Channels, CreateChannel, CreateToken, Credentials, Deleted,
-    Invitation, Message, Messages, NewInvitation, NewToken, NewUser, Nothing, SendMessage, SetUp, Tokens, User, Users,
+    Boot, ChangePassword, ChangeUser, ChangedUser, Channel, Channels, CreateChannel, CreateToken,
+    Credentials, Deleted, Invitation, Message, Messages, NewInvitation, NewToken, NewUser, Nothing,
+    SendMessage, SetUp, Tokens, User, Users,
 };
 
 /// A schema, made when it is asked for.
@@ -61,10 +62,30 @@ const KEY: Parameter = (
 );
 
 const FILTERS: [Parameter; 4] = [
-    ("channel", || ParameterIn::Query, "Only events of this channel, by its id; repeatable.", || list(text())),
-    ("type", || ParameterIn::Query, "Only events of this type; repeatable.", || list(words(&["user", "channel", "message"]))),
-    ("event", || ParameterIn::Query, "Only these events; repeatable.", || list(words(&["created", "changed", "sent", "deleted"]))),
-    ("sender", || ParameterIn::Query, "Only events of this sender, by their id; repeatable.", || list(text())),
+    (
+        "channel",
+        || ParameterIn::Query,
+        "Only events of this channel, by its id; repeatable.",
+        || list(text()),
+    ),
+    (
+        "type",
+        || ParameterIn::Query,
+        "Only events of this type; repeatable.",
+        || list(words(&["user", "channel", "message"])),
+    ),
+    (
+        "event",
+        || ParameterIn::Query,
+        "Only these events; repeatable.",
+        || list(words(&["created", "changed", "sent", "deleted"])),
+    ),
+    (
+        "sender",
+        || ParameterIn::Query,
+        "Only events of this sender, by their id; repeatable.",
+        || list(text()),
+    ),
 ];
 
 const BASE: Described = Described {
@@ -82,11 +103,21 @@ const BASE: Described = Described {
     problems: &[],
 };
 
-const fn accounts(id: &'static str, method: &'static str, path: &'static str, summary: &'static str) -> Described {
+const fn accounts(
+    id: &'static str,
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+) -> Described {
     Described { id, method, path, summary, tag: "accounts", ..BASE }
 }
 
-const fn chat(id: &'static str, method: &'static str, path: &'static str, summary: &'static str) -> Described {
+const fn chat(
+    id: &'static str,
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+) -> Described {
     Described { id, method, path, summary, tag: "chat", ..BASE }
 }
 
@@ -102,7 +133,11 @@ pub(super) static CALLS: &[Described] = &[
         sets_cookie: true,
         effect: Effect::Writes,
         problems: &[
-            Code::BadName, Code::BadPassword, Code::WrongSetupToken, Code::AlreadySetUp, Code::NameTaken, Code::RateLimited,
+            Code::BadName,
+            Code::BadPassword,
+            Code::WrongSetupToken,
+            Code::AlreadySetUp,
+            Code::NameTaken,
         ],
         ..accounts("set_up", "POST", "/api/setup", "Make the first user, an owner, and log them in.")
     },
@@ -111,7 +146,7 @@ pub(super) static CALLS: &[Described] = &[
         answers: (200, JSON, Some(named::<User>)),
         sets_cookie: true,
         effect: Effect::WritesSecrets,
-        problems: &[Code::BadCredentials, Code::RateLimited],
+        problems: &[Code::BadCredentials],
         ..accounts("log_in", "POST", "/api/auth/login", "Log in.")
     },
     Described {
@@ -119,7 +154,12 @@ pub(super) static CALLS: &[Described] = &[
         answers: (204, JSON, None),
         sets_cookie: true,
         effect: Effect::WritesSecrets,
-        ..accounts("log_out", "POST", "/api/auth/logout", "End the session or API token of this request and its streams.")
+        ..accounts(
+            "log_out",
+            "POST",
+            "/api/auth/logout",
+            "End the session or API token of this request and its streams.",
+        )
     },
     Described {
         answers: (200, JSON, Some(named::<User>)),
@@ -130,8 +170,13 @@ pub(super) static CALLS: &[Described] = &[
         answers: (204, JSON, None),
         sets_cookie: true,
         effect: Effect::WritesSecrets,
-        problems: &[Code::WrongPassword, Code::BadPassword, Code::RateLimited],
-        ..accounts("change_password", "POST", "/api/password", "Change the password; every other session of the user ends.")
+        problems: &[Code::WrongPassword, Code::BadPassword],
+        ..accounts(
+            "change_password",
+            "POST",
+            "/api/password",
+            "Change the password; every other session of the user ends.",
+        )
     },
     Described {
         body: Some(named::<CreateToken>),
@@ -149,7 +194,12 @@ pub(super) static CALLS: &[Described] = &[
         answers: (204, JSON, None),
         effect: Effect::WritesSecrets,
         problems: &[Code::NotFound],
-        ..accounts("revoke_token", "DELETE", "/api/tokens/{id}", "End one of the caller's API tokens and its streams.")
+        ..accounts(
+            "revoke_token",
+            "DELETE",
+            "/api/tokens/{id}",
+            "End one of the caller's API tokens and its streams.",
+        )
     },
     Described {
         body: Some(named::<Nothing>),
@@ -169,7 +219,7 @@ pub(super) static CALLS: &[Described] = &[
         answers: (201, JSON, Some(named::<NewUser>)),
         sets_cookie: true,
         effect: Effect::Writes,
-        problems: &[Code::BadName, Code::BadPassword, Code::NotFound, Code::NameTaken, Code::RateLimited],
+        problems: &[Code::BadName, Code::BadPassword, Code::NotFound, Code::NameTaken],
         ..accounts("accept_invitation", "POST", "/api/invite/{token}", "Become a user, and log in.")
     },
     Described {
@@ -200,7 +250,14 @@ pub(super) static CALLS: &[Described] = &[
         body: Some(named::<CreateChannel>),
         answers: (201, JSON, Some(named::<Channel>)),
         effect: Effect::Writes,
-        problems: &[Code::BadName, Code::NotSupported, Code::BadKey, Code::NameTaken, Code::KeyReused, Code::LogDamaged],
+        problems: &[
+            Code::BadName,
+            Code::NotSupported,
+            Code::BadKey,
+            Code::NameTaken,
+            Code::KeyReused,
+            Code::LogDamaged,
+        ],
         ..chat("create_channel", "POST", "/api/channels", "Create a channel.")
     },
     Described {
@@ -220,15 +277,32 @@ pub(super) static CALLS: &[Described] = &[
         body: Some(named::<SendMessage>),
         answers: (201, JSON, Some(named::<Message<'_>>)),
         effect: Effect::Writes,
-        problems: &[Code::BadBody, Code::BadKey, Code::NotFound, Code::KeyReused, Code::MessageTooLarge, Code::LogDamaged],
+        problems: &[
+            Code::BadBody,
+            Code::BadKey,
+            Code::NotFound,
+            Code::KeyReused,
+            Code::MessageTooLarge,
+            Code::LogDamaged,
+        ],
         ..chat("send_message", "POST", "/api/channels/{id}", "Send a message.")
     },
     Described {
         variable: CHANNEL,
         parameters: &[
             ("before", || ParameterIn::Query, "The newest messages before this cursor.", cursor),
-            ("after", || ParameterIn::Query, "The oldest messages after this cursor, or `oldest`.", cursor_or_oldest),
-            ("limit", || ParameterIn::Query, "The most messages; 50 if not given.", || whole_number(1, Some(500))),
+            (
+                "after",
+                || ParameterIn::Query,
+                "The oldest messages after this cursor, or `oldest`.",
+                cursor_or_oldest,
+            ),
+            (
+                "limit",
+                || ParameterIn::Query,
+                "The most messages; 50 if not given.",
+                || whole_number(1, Some(500)),
+            ),
         ],
         answers: (200, JSON, Some(named::<Messages<'_>>)),
         effect: Effect::Reads,
@@ -244,9 +318,22 @@ pub(super) static CALLS: &[Described] = &[
     },
     Described {
         parameters: &[
-            ("resume_point", || ParameterIn::Query, "An offset, a resume token, or `now`; the beginning if not given.", resume_point),
-            ("Last-Event-ID", || ParameterIn::Header, "An offset or a resume token; wins over `resume_point`.", resume_token),
-            FILTERS[0], FILTERS[1], FILTERS[2], FILTERS[3],
+            (
+                "resume_point",
+                || ParameterIn::Query,
+                "An offset, a resume token, or `now`; the beginning if not given.",
+                resume_point,
+            ),
+            (
+                "Last-Event-ID",
+                || ParameterIn::Header,
+                "An offset or a resume token; wins over `resume_point`.",
+                resume_token,
+            ),
+            FILTERS[0],
+            FILTERS[1],
+            FILTERS[2],
+            FILTERS[3],
         ],
         answers: (200, "text/event-stream", Some(text)),
         effect: Effect::Reads,
@@ -255,10 +342,28 @@ pub(super) static CALLS: &[Described] = &[
     },
     Described {
         parameters: &[
-            ("after", || ParameterIn::Query, "An offset, a resume token, or `now`; the beginning if not given.", resume_point),
-            ("wait", || ParameterIn::Query, "The most seconds to wait for an event; 0 if not given.", || whole_number(0, Some(60))),
-            ("limit", || ParameterIn::Query, "The most events; 100 if not given.", || whole_number(1, Some(500))),
-            FILTERS[0], FILTERS[1], FILTERS[2], FILTERS[3],
+            (
+                "after",
+                || ParameterIn::Query,
+                "An offset, a resume token, or `now`; the beginning if not given.",
+                resume_point,
+            ),
+            (
+                "wait",
+                || ParameterIn::Query,
+                "The most seconds to wait for an event; 0 if not given.",
+                || whole_number(0, Some(60)),
+            ),
+            (
+                "limit",
+                || ParameterIn::Query,
+                "The most events; 100 if not given.",
+                || whole_number(1, Some(500)),
+            ),
+            FILTERS[0],
+            FILTERS[1],
+            FILTERS[2],
+            FILTERS[3],
         ],
         answers: (200, JSON, Some(|| RefOr::Ref(Ref::from_schema_name("Poll")))),
         effect: Effect::Reads,
@@ -269,7 +374,10 @@ pub(super) static CALLS: &[Described] = &[
         answers: (200, JSON, Some(|| any_object())),
         ..operation("openapi", "/api/openapi.json", "This document.")
     },
-    Described { answers: (200, JSON, Some(named::<Alive>)), ..operation("alive", "/livez", "Whether the process runs.") },
+    Described {
+        answers: (200, JSON, Some(named::<Alive>)),
+        ..operation("alive", "/livez", "Whether the process runs.")
+    },
     Described {
         answers: (200, JSON, Some(named::<Ready>)),
         ..operation("ready", "/readyz", "Whether the server can do its work.")
@@ -309,7 +417,8 @@ fn resume_point() -> RefOr<Schema> {
 }
 
 fn printable(length_max: usize) -> RefOr<Schema> {
-    let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(length_max));
+    let text =
+        ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(length_max));
     RefOr::T(Schema::Object(text.pattern(Some("^[!-~]([ -~]*[!-~])?$")).build()))
 }
 

@@ -1,6 +1,8 @@
 //! The shapes of events, which are written by hand where they are encoded.
 
-use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::schema::{
+    AnyOfBuilder, ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type,
+};
 use utoipa::openapi::{Ref, RefOr};
 
 use super::{named, offset, text};
@@ -15,7 +17,11 @@ pub(super) fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
     let shapes = vec![
         (
             "UserEvent",
-            event("user", &["created", "changed"], vec![id("U"), name(), ("role", named::<Role>()), ("active", boolean())]),
+            event(
+                "user",
+                &["created", "changed"],
+                vec![id("U"), name(), ("role", named::<Role>()), ("active", boolean())],
+            ),
         ),
         (
             "ChannelCreated",
@@ -25,7 +31,10 @@ pub(super) fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
                 vec![id("C"), name(), ("private", boolean()), ("creator", id_or_null("U")), deleted_at()],
             ),
         ),
-        ("ChannelDeleted", event("channel", &["deleted"], vec![id("C"), ("by", id_or_null("U")), deleted.clone()])),
+        (
+            "ChannelDeleted",
+            event("channel", &["deleted"], vec![id("C"), ("by", id_or_null("U")), deleted.clone()]),
+        ),
         (
             "MessageSent",
             event(
@@ -47,7 +56,13 @@ pub(super) fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
             event(
                 "message",
                 &["deleted"],
-                vec![id("M"), ("channel", id("C").1), ("sender", id_or_null("U")), ("by", id_or_null("U")), deleted],
+                vec![
+                    id("M"),
+                    ("channel", id("C").1),
+                    ("sender", id_or_null("U")),
+                    ("by", id_or_null("U")),
+                    deleted,
+                ],
             ),
         ),
     ];
@@ -55,7 +70,8 @@ pub(super) fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
     for (name, _) in &shapes {
         any = any.item(RefOr::<Schema>::Ref(Ref::from_schema_name(*name)));
     }
-    let mut all: Vec<_> = shapes.into_iter().map(|(name, schema)| (name, RefOr::T(Schema::Object(schema)))).collect();
+    let mut all: Vec<_> =
+        shapes.into_iter().map(|(name, schema)| (name, RefOr::T(Schema::Object(schema)))).collect();
     all.push(("Event", RefOr::T(Schema::OneOf(any.build()))));
     all.push(("Poll", RefOr::T(Schema::Object(poll()))));
     all
@@ -68,7 +84,8 @@ fn poll() -> Object {
         .schema_type(Type::String)
         .pattern(Some("^[0-9]{1,20}-[0-9a-f]{8}$"))
         .description(Some("The resume token to poll after next."));
-    let resume = object_of(one_of(&["ok", "ahead", "other_history"]), "Whether the log could go on from there.");
+    let resume =
+        object_of(one_of(&["ok", "ahead", "other_history"]), "Whether the log could go on from there.");
     ObjectBuilder::new()
         .description(Some("The events after a place in the log."))
         .property("resume", resume)
@@ -133,7 +150,8 @@ fn deleted_at() -> (&'static str, RefOr<Schema>) {
 }
 
 fn id_schema(letter: &str) -> Schema {
-    let id = ObjectBuilder::new().schema_type(Type::String).pattern(Some(format!("^{letter}[0-9A-Z]{{11,23}}$")));
+    let id =
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some(format!("^{letter}[0-9A-Z]{{11,23}}$")));
     Schema::Object(id.build())
 }
 

@@ -11,13 +11,17 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use http::StatusCode;
-use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::path::{
+    HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem,
+};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{AllOfBuilder, Components, ObjectBuilder, Schema, Type};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
-    Content, ContentBuilder, HeaderBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref,
-    RefOr, Required, Response as Answer, ResponseBuilder,
+    Content, ContentBuilder, HeaderBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder,
+    PathsBuilder, Ref, RefOr, Required, Response as Answer, ResponseBuilder,
 };
 use utoipa::{PartialSchema, ToSchema};
 use warp::reply::Response;
@@ -41,16 +45,18 @@ pub(super) async fn document(_: Call) -> Result<Response, Problem> {
     if DOCUMENT.is_empty() {
         return Err(Problem::plain(Code::Internal));
     }
-    Ok(reply::json_bytes(StatusCode::OK, DOCUMENT.as_bytes().to_vec()))
+    Ok(reply::json_bytes(StatusCode::OK, DOCUMENT.as_bytes()))
 }
 
 fn build() -> OpenApi {
     let mut paths = PathsBuilder::new();
     let mut items: BTreeMap<String, Vec<(HttpMethod, Operation)>> = BTreeMap::new();
     for route in ROUTES {
-        let template = route.path.template();
-        if let Some(described) = CALLS.iter().find(|call| call.method == route.method && call.path == template) {
-            items.entry(template).or_default().push((method(route.method), operation(route, described)));
+        if let Some(described) = CALLS.iter().find(|call| describes(call, route)) {
+            items
+                .entry(route.path.template())
+                .or_default()
+                .push((method(route.method), operation(route, described)));
         }
     }
     for (template, operations) in items {
@@ -63,9 +69,17 @@ fn build() -> OpenApi {
     let info = InfoBuilder::new()
         .title("Scrollback")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("A chat server whose memory is one log. The whole contract, with examples, is in docs/api.md."))
-        .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build()));
+        .description(Some(
+            "A chat server whose memory is one log. The whole contract, with examples, is in docs/api.md.",
+        ))
+        .license(Some(
+            LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build(),
+        ));
     OpenApiBuilder::new().info(info.build()).paths(paths.build()).components(Some(components())).build()
+}
+
+fn describes(call: &Described, route: &Route) -> bool {
+    call.method == route.method && call.path == route.path.template()
 }
 
 fn components() -> Components {
@@ -76,15 +90,48 @@ fn components() -> Components {
         };
     }
     add!(
-        ProblemBody<'_>, shapes::Time, shapes::Role, shapes::Nothing, shapes::SetUp, shapes::Credentials,
-        shapes::ChangePassword, shapes::CreateToken, shapes::ChangeUser, shapes::CreateChannel, shapes::SendMessage,
-        shapes::User, shapes::NewUser, shapes::ListedUser, shapes::ChangedUser, shapes::Users, shapes::Token,
-        shapes::Tokens, shapes::NewToken, shapes::NewInvitation, shapes::Invitation, shapes::Issuer, shapes::Channel,
-        shapes::Channels, shapes::Message<'_>, shapes::Messages<'_>, shapes::Boot<'_>, shapes::Deleted<'_>,
-        health::Alive, health::Ready,
+        ProblemBody<'_>,
+        shapes::Time,
+        shapes::Role,
+        shapes::Nothing,
+        shapes::SetUp,
+        shapes::Credentials,
+        shapes::ChangePassword,
+        shapes::CreateToken,
+        shapes::ChangeUser,
+        shapes::CreateChannel,
+        shapes::SendMessage,
+        shapes::User,
+        shapes::NewUser,
+        shapes::ListedUser,
+        shapes::ChangedUser,
+        shapes::Users,
+        shapes::Token,
+        shapes::Tokens,
+        shapes::NewToken,
+        shapes::NewInvitation,
+        shapes::Invitation,
+        shapes::Issuer,
+        shapes::Channel,
+        shapes::Channels,
+        shapes::Message<'_>,
+        shapes::Messages<'_>,
+        shapes::Boot<'_>,
+        shapes::Deleted<'_>,
+        health::Alive,
+        health::Ready,
     );
     for (name, schema) in events::schemas() {
         components.schemas.insert(name.to_owned(), schema);
+    }
+    for route in ROUTES {
+        for codes in CALLS
+            .iter()
+            .filter(|call| describes(call, route))
+            .flat_map(|call| problems(route, call).into_values())
+        {
+            components.responses.insert(refusal_name(&codes), RefOr::T(refusal(&codes)));
+        }
     }
     let cookie = ApiKeyValue::with_description(
         "identity",
@@ -124,21 +171,24 @@ fn operation(route: &Route, described: &Described) -> Operation {
     }
     if let Some(body) = described.body {
         let content = Content::new(Some(body()));
-        let body = RequestBodyBuilder::new().required(Some(Required::True)).content("application/json", content);
+        let body =
+            RequestBodyBuilder::new().required(Some(Required::True)).content("application/json", content);
         operation = operation.request_body(Some(body.build()));
     }
     // An empty list says that no identity is needed, even where others are.
     let schemes = if route.wants_caller { &[COOKIE, BEARER][..] } else { &[] };
-    operation = operation
-        .securities(Some(schemes.iter().map(|scheme| SecurityRequirement::new(*scheme, Vec::<String>::new()))));
+    operation = operation.securities(Some(
+        schemes.iter().map(|scheme| SecurityRequirement::new(*scheme, Vec::<String>::new())),
+    ));
     operation = operation.response(described.answers.0.to_string(), success(described));
     if described.id == "ready" {
         let answer = ResponseBuilder::new().description("The server should get no more work.");
         let answer = answer.content("application/json", Content::new(Some(named::<health::Ready>())));
-        return operation.response("503", answer.build()).response("400", refusal(&[Code::BadQuery])).build();
+        operation = operation.response("503", answer.build());
     }
     for (status, codes) in problems(route, described) {
-        operation = operation.response(status.to_string(), refusal(&codes));
+        let refusal: RefOr<Answer> = RefOr::Ref(Ref::from_response_name(refusal_name(&codes)));
+        operation = operation.response(status.to_string(), refusal);
     }
     operation.build()
 }
@@ -158,7 +208,14 @@ fn success(described: &Described) -> Answer {
 
 /// The problems of a call, by status.
 fn problems(route: &Route, described: &Described) -> BTreeMap<u16, Vec<Code>> {
-    let mut codes = vec![Code::BadQuery, Code::HeadTooLarge, Code::Internal];
+    let mut codes = vec![
+        Code::BadRequest,
+        Code::BadQuery,
+        Code::RateLimited,
+        Code::HeadTimeout,
+        Code::HeadTooLarge,
+        Code::Internal,
+    ];
     let mut when = |condition: bool, more: &[Code]| {
         if condition {
             codes.extend_from_slice(more);
@@ -171,11 +228,18 @@ fn problems(route: &Route, described: &Described) -> BTreeMap<u16, Vec<Code>> {
     when(
         route.takes_body,
         &[
-            Code::BadRequest, Code::NotJson, Code::BodyTimeout, Code::LengthRequired, Code::BodyTooLarge,
-            Code::UnsupportedMediaType, Code::BadSchema,
+            Code::NotJson,
+            Code::BodyTimeout,
+            Code::LengthRequired,
+            Code::BodyTooLarge,
+            Code::UnsupportedMediaType,
+            Code::BadSchema,
         ],
     );
-    when(described.effect == Effect::Writes, &[Code::Busy, Code::Draining, Code::DiskFull, Code::OutcomeUnknown]);
+    when(
+        described.effect == Effect::Writes,
+        &[Code::Busy, Code::Draining, Code::DiskFull, Code::OutcomeUnknown],
+    );
     when(described.effect == Effect::WritesSecrets, &[Code::DiskFull, Code::OutcomeUnknown]);
     when(described.effect == Effect::Reads, &[Code::LogDamaged]);
     when(true, described.problems);
@@ -184,6 +248,11 @@ fn problems(route: &Route, described: &Described) -> BTreeMap<u16, Vec<Code>> {
         by_status.entry(code.status()).or_default().push(*code);
     }
     by_status
+}
+
+/// The name under which many calls share an answer.
+fn refusal_name(codes: &[Code]) -> String {
+    codes.iter().map(|code| code.name()).collect::<Vec<_>>().join("-or-")
 }
 
 /// A problem of one of these kinds.
@@ -198,7 +267,10 @@ fn refusal(codes: &[Code]) -> Answer {
     let waits = [Code::RateLimited, Code::Busy, Code::Behind, Code::DiskFull];
     if codes.iter().any(|code| waits.contains(code)) {
         let about = "The seconds after which to try again.";
-        answer = answer.header("Retry-After", HeaderBuilder::new().schema(Some(offset(1))).description(Some(about)).build());
+        answer = answer.header(
+            "Retry-After",
+            HeaderBuilder::new().schema(Some(offset(1))).description(Some(about)).build(),
+        );
     }
     answer.build()
 }
@@ -249,7 +321,7 @@ mod tests {
         assert_eq!(served, described);
         for route in ROUTES {
             let template = route.path.template();
-            let call = CALLS.iter().find(|call| call.path == template && call.method == route.method).unwrap();
+            let call = CALLS.iter().find(|call| describes(call, route)).unwrap();
             assert_eq!(call.body.is_some(), route.takes_body, "{template}");
             let queries = call.parameters.iter().any(|(_, place, ..)| place() == ParameterIn::Query);
             assert_eq!(queries, route.takes_query, "{template}");
@@ -302,7 +374,10 @@ mod tests {
             std::fs::write(&path, DOCUMENT.as_bytes()).unwrap();
         }
         let golden = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(golden == *DOCUMENT, "docs/openapi.json is not what is served: set {UPDATE}=1, run this again, look at the difference");
+        assert!(
+            golden == *DOCUMENT,
+            "docs/openapi.json is not what is served: set {UPDATE}=1, run this again, look at the difference"
+        );
     }
 
     #[test]
@@ -314,7 +389,8 @@ mod tests {
             assert!(text.contains(&row), "the table of problems lacks {row}");
         }
         for call in CALLS {
-            let named = format!("{} {}", call.method, call.path.replace("{id}", "ID").replace("{token}", "TOKEN"));
+            let named =
+                format!("{} {}", call.method, call.path.replace("{id}", "ID").replace("{token}", "TOKEN"));
             assert!(text.contains(&named), "docs/api.md lacks {named}");
         }
     }

@@ -41,7 +41,10 @@ async fn beyond_loopback_the_set_up_wants_the_printed_token() {
     let world = World::with(|settings| settings.listen = "0.0.0.0:8080".parse().unwrap()).await;
     let somebody = world.nobody();
     let body = |token: Value| json!({"name": "ada", "password": PASSWORD, "setup_token": token});
-    somebody.post("/api/setup", &json!({"name": "ada", "password": PASSWORD})).await.problem(403, "wrong_setup_token");
+    somebody
+        .post("/api/setup", &json!({"name": "ada", "password": PASSWORD}))
+        .await
+        .problem(403, "wrong_setup_token");
     somebody.post("/api/setup", &body(json!("x"))).await.problem(403, "wrong_setup_token");
     somebody.post("/api/setup", &body(json!(null))).await.problem(422, "bad_schema");
     let token = world.server.setup_token().expect("a token is drawn").to_owned();
@@ -74,8 +77,12 @@ async fn a_password_opens_a_session_and_its_change_ends_the_others() {
 
     let change = |password: &str, to: &str| json!({"password": password, "to": to});
     let one_cookie = with(&one.cookie());
-    ada.post_with("/api/password", &one_cookie, &change("wrong horse", "new horse battery")).await.problem(400, "wrong_password");
-    ada.post_with("/api/password", &one_cookie, &change(PASSWORD, "short")).await.problem(400, "bad_password");
+    ada.post_with("/api/password", &one_cookie, &change("wrong horse", "new horse battery"))
+        .await
+        .problem(400, "wrong_password");
+    ada.post_with("/api/password", &one_cookie, &change(PASSWORD, "short"))
+        .await
+        .problem(400, "bad_password");
     me(other.cookie()).await.json(200);
     let changed = ada.post_with("/api/password", &one_cookie, &change(PASSWORD, "new horse battery")).await;
     changed.nothing(204);
@@ -96,9 +103,11 @@ async fn a_session_dies_after_seven_idle_days_and_not_before() {
     let (world, owner) = World::set_up().await;
     const WEEK: i64 = 7 * 24 * 60 * 60;
     let credential = world.node.read_views().people().get(owner.offset).unwrap().credential;
-    let hash = world.node.vault.passwords.hash_blocking(&crate::names::Password::parse(PASSWORD).unwrap()).unwrap();
+    let hash =
+        world.node.vault.passwords.hash_blocking(&crate::names::Password::parse(PASSWORD).unwrap()).unwrap();
     world.node.vault.set_password(owner.offset, credential, hash.clone()).unwrap();
-    let (token, _) = world.node.vault.open_session(owner.offset, credential, &hash, world.clock.now()).unwrap();
+    let (token, _) =
+        world.node.vault.open_session(owner.offset, credential, &hash, world.clock.now()).unwrap();
     let session = Somebody { token, ..owner };
     world.at(WEEK - 1);
     session.get("/api/auth/me").await.json(200);
@@ -155,7 +164,8 @@ async fn an_invitation_makes_one_user_and_a_failed_try_does_not_use_it_up() {
 async fn an_invitation_is_over_after_its_day_and_not_before() {
     let (world, owner) = World::set_up().await;
     const DAY: i64 = 24 * 60 * 60;
-    let path = format!("/api/invite/{}", text(&owner.post("/api/invite", &json!({})).await.json(201), "token"));
+    let path =
+        format!("/api/invite/{}", text(&owner.post("/api/invite", &json!({})).await.json(201), "token"));
     world.at(DAY - 1);
     world.nobody().get(&path).await.json(200);
     world.at(DAY);

@@ -38,7 +38,8 @@ async fn boot_is_the_state_at_its_resume_point() {
     assert_eq!(expected.len(), 10);
 
     let boot = bob.get("/api/boot?messages=2").await.json(200);
-    let bodies: Vec<_> = boot["messages"].as_array().unwrap().iter().map(|message| text(message, "body")).collect();
+    let bodies: Vec<_> =
+        boot["messages"].as_array().unwrap().iter().map(|message| text(message, "body")).collect();
     assert_eq!(bodies, ["one 2", &format!("at {}", START.0 / 1_000_000 + 2), "one 3", "other 3"]);
     assert_eq!(boot["truncated"], false, "there are no fewer than were asked for");
     assert_eq!(bob.get("/api/boot?messages=0").await.json(200)["messages"], json!([]));

@@ -95,7 +95,8 @@ async fn a_repeated_request_gives_the_first_answer_again() {
     let bob = world.member("Bob").await;
     let path = format!("/api/channels/{}", text(&owner.create_channel("talk").await, "id"));
     let say = |who: &Somebody, key: &str, body: &str| {
-        let (who, headers, body) = (who.clone(), format!("idempotency-key: {key}\r\n"), json!({"body": body}));
+        let (who, headers, body) =
+            (who.clone(), format!("idempotency-key: {key}\r\n"), json!({"body": body}));
         let path = path.clone();
         async move { who.post_with(&path, &headers, &body).await }
     };
@@ -106,7 +107,11 @@ async fn a_repeated_request_gives_the_first_answer_again() {
     assert_eq!((again.status, &again.body), (first.status, &first.body));
     say(&owner, "k 1", "hullo").await.problem(409, "key_reused");
     assert_eq!(world.node.log.head().offset, head);
-    assert_ne!(say(&bob, "k 1", "hullo").await.json(201)["id"], first.json(201)["id"], "another's key is another key");
+    assert_ne!(
+        say(&bob, "k 1", "hullo").await.json(201)["id"],
+        first.json(201)["id"],
+        "another's key is another key"
+    );
 
     owner.delete(&format!("/api/messages/{}", text(&first.json(201), "id"))).await.json(200);
     let gone = say(&owner, "k 1", "hello").await.json(201);

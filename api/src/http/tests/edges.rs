@@ -16,7 +16,16 @@ async fn a_wrong_method_is_told_apart_from_a_wrong_path() {
     wrong.problem(405, "method_not_allowed");
     assert_eq!(wrong.header("allow"), Some("POST, OPTIONS"));
     owner.request("HEAD", "/api/events", "", "").await.nothing(405);
-    for unknown in ["/api", "/api/", "/api/channels/", "/api/Channels", "/api/boot/", "/x", "/api/channels/a/b", "/api//boot"] {
+    for unknown in [
+        "/api",
+        "/api/",
+        "/api/channels/",
+        "/api/Channels",
+        "/api/boot/",
+        "/x",
+        "/api/channels/a/b",
+        "/api//boot",
+    ] {
         owner.get(unknown).await.problem(404, "not_found");
         owner.request("PATCH", unknown, "", "").await.problem(404, "not_found");
     }
@@ -34,16 +43,26 @@ async fn a_wrong_method_is_told_apart_from_a_wrong_path() {
 async fn without_a_valid_identity_nothing_is_shown_and_no_body_is_read() {
     let (world, owner) = World::set_up().await;
     let nobody = world.nobody();
-    for path in ["/api/boot", "/api/channels", "/api/users", "/api/tokens", "/api/auth/me", "/api/events", "/api/events/poll",
-        "/api/channels/C1/messages"]
-    {
+    for path in [
+        "/api/boot",
+        "/api/channels",
+        "/api/users",
+        "/api/tokens",
+        "/api/auth/me",
+        "/api/events",
+        "/api/events/poll",
+        "/api/channels/C1/messages",
+    ] {
         let reply = nobody.get(path).await;
         reply.problem(401, "unauthenticated");
         assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
     }
     nobody.request("POST", "/api/channels", "", "not json").await.problem(401, "unauthenticated");
     for token in ["x", "", "0123456789abcdef", &format!("{}x", owner.token), &owner.token[1..]] {
-        Somebody { token: format!("{token} "), ..owner.clone() }.get("/api/auth/me").await.problem(401, "unauthenticated");
+        Somebody { token: format!("{token} "), ..owner.clone() }
+            .get("/api/auth/me")
+            .await
+            .problem(401, "unauthenticated");
     }
     world.end().await;
 }
@@ -74,9 +93,13 @@ async fn a_body_must_be_announced_in_json_and_within_bounds() {
     post(json, "").await.problem(400, "not_json");
     post(json, "{\"name\":").await.problem(400, "not_json");
     post(json, "[\"x\"]").await.problem(422, "bad_schema");
-    let head = format!("POST /api/channels HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n{json}", owner.token);
-    raw(world.address, format!("{head}connection: close\r\n\r\n").as_bytes()).await.problem(411, "length_required");
-    let chunked = format!("{head}connection: close\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n");
+    let head =
+        format!("POST /api/channels HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n{json}", owner.token);
+    raw(world.address, format!("{head}connection: close\r\n\r\n").as_bytes())
+        .await
+        .problem(411, "length_required");
+    let chunked =
+        format!("{head}connection: close\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n");
     raw(world.address, chunked.as_bytes()).await.problem(411, "length_required");
     // The client sends all of it before it reads; it must still be able to read the answer.
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(1 << 20));
@@ -126,7 +149,10 @@ async fn health_and_figures_are_told_to_anybody_at_any_time() {
     let nobody = world.nobody();
     assert_eq!(nobody.get("/livez").await.json(200)["status"], "alive");
     let ready = nobody.get("/readyz").await.json(200);
-    assert_eq!((&ready["status"], &ready["set_up"], &ready["writable"]), (&json!("ready"), &json!(false), &json!(true)));
+    assert_eq!(
+        (&ready["status"], &ready["set_up"], &ready["writable"]),
+        (&json!("ready"), &json!(false), &json!(true))
+    );
     let document = nobody.get("/api/openapi.json").await.json(200);
     assert_eq!(document["openapi"], "3.1.0");
     let owner = world.owner().await;
@@ -134,10 +160,16 @@ async fn health_and_figures_are_told_to_anybody_at_any_time() {
     let figures = nobody.get("/metrics").await;
     assert_eq!(figures.status, 200);
     assert!(figures.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
-    for figure in ["scrollback_head_offset", "scrollback_users", "scrollback_streams_open", "scrollback_texts_to_erase",
-        "scrollback_resident_memory_bytes", "scrollback_problems_total{code=\"not_found\"}", "scrollback_batches_total",
-        "scrollback_records_total"]
-    {
+    for figure in [
+        "scrollback_head_offset",
+        "scrollback_users",
+        "scrollback_streams_open",
+        "scrollback_texts_to_erase",
+        "scrollback_resident_memory_bytes",
+        "scrollback_problems_total{code=\"not_found\"}",
+        "scrollback_batches_total",
+        "scrollback_records_total",
+    ] {
         assert!(figures.text().contains(figure), "{figure} is missing in\n{}", figures.text());
     }
     let page = nobody.get("/").await;

@@ -8,7 +8,8 @@ use super::*;
 
 /// Every message, page by page from one end to the other, each page ascending.
 async fn walk(who: &Somebody, channel: &str, limit: usize, from_oldest: bool) -> Vec<Value> {
-    let (mut all, mut query): (Vec<Value>, String) = (Vec::new(), if from_oldest { "after=oldest&".into() } else { String::new() });
+    let (mut all, mut query): (Vec<Value>, String) =
+        (Vec::new(), if from_oldest { "after=oldest&".into() } else { String::new() });
     for page_number in 0..10_000 {
         let path = format!("/api/channels/{channel}/messages?{query}limit={limit}");
         let page = who.get(&path).await.json(200);
@@ -39,7 +40,8 @@ fn expected(world: &World, channel: &str) -> Vec<(String, u64)> {
     let views = world.node.read_views();
     let channel = crate::ids::parse(crate::ids::IdKind::Channel, channel, views.origins()).unwrap();
     let messages = views.messages().of(channel).unwrap();
-    let mut all: BTreeMap<(Timestamp, Offset), ()> = messages.by_time().iter().map(|place| (*place, ())).collect();
+    let mut all: BTreeMap<(Timestamp, Offset), ()> =
+        messages.by_time().iter().map(|place| (*place, ())).collect();
     for offset in messages.posted() {
         let time = world.node.log.read(Offset(offset), |record| record.time).unwrap().unwrap();
         all.insert((time, Offset(offset)), ());
@@ -68,7 +70,11 @@ async fn pages_of_any_size_from_either_end_are_the_whole_history() {
     assert_eq!(listed.len(), 84);
     for limit in [1, 2, 3, 7, 50, 84, 500] {
         for from_oldest in [true, false] {
-            assert_eq!(places(&walk(&owner, &channel, limit, from_oldest).await), listed, "{limit} {from_oldest}");
+            assert_eq!(
+                places(&walk(&owner, &channel, limit, from_oldest).await),
+                listed,
+                "{limit} {from_oldest}"
+            );
         }
     }
     world.end().await;
@@ -115,7 +121,11 @@ async fn a_cursor_of_a_deleted_message_is_still_its_place() {
 async fn an_empty_page_leads_back_to_what_is_there() {
     let (world, owner) = World::set_up().await;
     let channel = text(&owner.create_channel("talk").await, "id");
-    let said = [owner.say(&channel, "one").await, owner.say(&channel, "two").await, owner.say(&channel, "three").await];
+    let said = [
+        owner.say(&channel, "one").await,
+        owner.say(&channel, "two").await,
+        owner.say(&channel, "three").await,
+    ];
     let path = format!("/api/channels/{channel}/messages");
     let newest = owner.get(&format!("{path}?limit=2")).await.json(200);
     let cursor = text(&newest, "prev");

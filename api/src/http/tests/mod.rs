@@ -122,7 +122,8 @@ impl World {
             body: format!("at {second}"),
         };
         let lines: Vec<_> = seconds.iter().map(line).collect();
-        let step = ImportStep { lines_before, digest: rand::random(), lines };
+        let steps_before = self.node.read_views().imports().len();
+        let step = ImportStep { steps_before, lines_before, digest: rand::random(), lines };
         let answer = self.node.writer.submit(Command::Import(step)).await.unwrap();
         assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
     }

@@ -1,11 +1,11 @@
 //! Tests of the streams on a log in memory, and what they share: a world that writes as the writer loop does.
 
+pub(crate) mod client;
 mod frames;
 mod naive;
 mod reading;
 mod ring;
 mod serving;
-mod sockets;
 mod threads;
 
 use std::sync::{Arc, Mutex, RwLock};
@@ -15,8 +15,8 @@ use scrollback_log::engine::chunked::ChunkedEngine;
 use scrollback_log::engine::memory::MemoryStore;
 use scrollback_log::{Appender, Log, NewRecord, Offset, Origin, Record, Sealed, Timestamp};
 use scrollback_projections::facts::{
-    self, Body, ChannelCreated, ChannelDeleted, MessageDeleted, MessageSent, Name, OriginStarted, Reason, Role,
-    UserCreated, VaultKey,
+    self, Body, ChannelCreated, ChannelDeleted, MessageDeleted, MessageSent, Name, OriginStarted, Reason,
+    Role, UserCreated, VaultKey,
 };
 use scrollback_projections::{ViewSettings, Views};
 use tokio::sync::watch;
@@ -153,7 +153,13 @@ pub(super) fn said(channel: Offset, body: &str) -> NewRecord {
 
 pub(super) fn unsaid(channel: Offset, message: Offset) -> NewRecord {
     let by = Some(OWNER);
-    let kept =
-        MessageDeleted { message, channel, sender: Some(OWNER), imported_at: None, by, reason: Reason::Deleted };
+    let kept = MessageDeleted {
+        message,
+        channel,
+        sender: Some(OWNER),
+        imported_at: None,
+        by,
+        reason: Reason::Deleted,
+    };
     facts::record(&kept).unwrap()
 }

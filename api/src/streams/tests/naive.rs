@@ -22,8 +22,10 @@ pub(super) fn event(record: &Record<'_>, origins: &Origins) -> Option<Value> {
     let mut at = record.time;
     let fields = match Fact::decode(record).unwrap() {
         Fact::OriginStarted(_) | Fact::InvitationIssued(_) | Fact::ImportAdvanced(_) => return None,
-        Fact::UserCreated(fact) => json!({"type": "user", "event": "created", "id": user(Some(record.offset)),
-            "name": name(), "role": role(fact.role), "active": true}),
+        Fact::UserCreated(fact) => {
+            json!({"type": "user", "event": "created", "id": user(Some(record.offset)),
+            "name": name(), "role": role(fact.role), "active": true})
+        }
         Fact::UserChanged(fact) => json!({"type": "user", "event": "changed", "id": user(Some(fact.user)),
             "name": name(), "role": role(fact.role), "active": fact.active}),
         Fact::ChannelCreated(fact) => {
@@ -77,7 +79,9 @@ pub(super) struct Wanted {
 
 impl Wanted {
     pub(super) fn query(&self) -> String {
-        let pairs = |name: &str, values: &[String]| values.iter().map(|value| format!("{name}={value}&")).collect::<String>();
+        let pairs = |name: &str, values: &[String]| {
+            values.iter().map(|value| format!("{name}={value}&")).collect::<String>()
+        };
         let owned = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
         pairs("type", &owned(&self.types))
             + &pairs("event", &owned(&self.events))
@@ -88,7 +92,8 @@ impl Wanted {
     /// Decides by what the event's JSON says.
     pub(super) fn matches(&self, event: &Value) -> bool {
         let field = |name: &str| event[name].as_str().unwrap_or_default();
-        let one_of = |values: &[String], value: &str| values.is_empty() || values.iter().any(|wanted| wanted == value);
+        let one_of =
+            |values: &[String], value: &str| values.is_empty() || values.iter().any(|wanted| wanted == value);
         let channel = if field("type") == "channel" { field("id") } else { field("channel") };
         let channel_is_gone = field("type") == "channel" && field("event") == "deleted";
         let of_type = self.types.is_empty()

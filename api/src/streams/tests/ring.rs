@@ -25,24 +25,35 @@ fn happened(history: &History, ring_bytes_max: usize, batch: usize) -> World {
 fn events(world: &World) -> Vec<Value> {
     let origins = world.views.read().unwrap().origins().clone();
     let mut events = Vec::new();
-    world.log.scan(Offset::FIRST, world.head(), &mut |record| {
-        events.extend(naive::event(&record, &origins));
-        std::ops::ControlFlow::Continue(())
-    }).unwrap();
+    world
+        .log
+        .scan(Offset::FIRST, world.head(), &mut |record| {
+            events.extend(naive::event(&record, &origins));
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
     events
 }
 
 pub(super) fn shown(chunk: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(chunk).unwrap();
-    let data = |frame: &str| frame.split_once("\ndata: ").map(|(_, data)| serde_json::from_str(data).unwrap());
+    let data =
+        |frame: &str| frame.split_once("\ndata: ").map(|(_, data)| serde_json::from_str(data).unwrap());
     text.split_terminator("\n\n").map(|frame| data(frame).unwrap()).collect()
 }
 
 /// Reads all from `after` on; none if the ring does not hold it.
-fn all(ring: &Ring, mut after: Offset, head: Offset, bytes_max: usize, filter: Option<&Filter>) -> Option<Vec<Value>> {
+fn all(
+    ring: &Ring,
+    mut after: Offset,
+    head: Offset,
+    bytes_max: usize,
+    filter: Option<&Filter>,
+) -> Option<Vec<Value>> {
     let mut events = Vec::new();
     while after < head {
-        let RingRead::Frames(Taken { chunk, through, newest }) = ring.read(after, head, bytes_max, filter) else {
+        let RingRead::Frames(Taken { chunk, through, newest }) = ring.read(after, head, bytes_max, filter)
+        else {
             return None;
         };
         assert!(after < through.offset && through.offset <= head);
@@ -159,7 +170,10 @@ fn a_text_larger_than_a_segment_or_a_chunk_is_one_frame_of_its_own() {
     let body = "\u{1}".repeat(64 << 10);
     world.write(vec![said(CHANNEL, "before"), said(CHANNEL, &body), said(CHANNEL, "after")]);
     let shown = all(&world.ring, CHANNEL, world.head(), 1000, None).unwrap();
-    assert_eq!(shown.iter().map(|event| event["body"].as_str().unwrap()).collect::<Vec<_>>(), ["before", &body, "after"]);
+    assert_eq!(
+        shown.iter().map(|event| event["body"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["before", &body, "after"]
+    );
 }
 
 #[test]
@@ -169,7 +183,10 @@ fn a_deletion_in_the_same_batch_and_a_deleted_channel_leave_no_text() {
     world.write(vec![said(CHANNEL, "secret one"), said(CHANNEL, "kept"), unsaid(CHANNEL, first)]);
     let other = world.channel("secret name");
     for n in 0..2000 {
-        world.say(if n % 2 == 0 { other } else { CHANNEL }, &format!("{} {n}", if n % 2 == 0 { "secret" } else { "open" }));
+        world.say(
+            if n % 2 == 0 { other } else { CHANNEL },
+            &format!("{} {n}", if n % 2 == 0 { "secret" } else { "open" }),
+        );
     }
     let before = all(&world.ring, Offset(0), world.head(), 1 << 20, None).unwrap();
     assert_eq!(before.iter().filter(|event| event.to_string().contains("secret")).count(), 1001);

@@ -52,9 +52,9 @@ pub(crate) fn bytes_of_a_moving_directory(directory: &Path) -> u64 {
 
 /// The directory of the log that is in use.
 pub(crate) fn current_log(data: &Path) -> PathBuf {
-    let name = fs::read_to_string(data.join("CURRENT")).expect("CURRENT names the log");
-    let log = data.join(name.trim());
-    assert!(log.is_dir(), "CURRENT names {name:?}, which is no directory");
+    let current = fs::read_to_string(data.join("CURRENT")).expect("CURRENT names the log");
+    let log = data.join(current.split_whitespace().next().expect("a name"));
+    assert!(log.is_dir(), "CURRENT says {current:?}, which names no directory");
     log
 }
 

@@ -1,0 +1,60 @@
+//! Nodes for tests.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use scrollback_log::clock::ManualClock;
+use scrollback_log::{Offset, Timestamp};
+use scrollback_projections::facts::Role;
+
+use super::Node;
+use crate::commands::{Answer, Command};
+use crate::names::Name;
+use crate::settings::{Settings, StorageLimits};
+use crate::vault::PasswordHash;
+
+/// When tests begin.
+pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
+
+/// Settings for the data directory `data`, without a free-space mark.
+pub(crate) fn settings(data: &Path) -> Settings {
+    let storage = StorageLimits { free_bytes_min: 0, ..Settings::default().storage };
+    Settings { data: data.to_owned(), storage, ..Settings::default() }
+}
+
+/// A node in `data` whose clock stands at [`NOW`].
+pub(crate) fn open(data: &Path) -> (Node, Arc<ManualClock>) {
+    open_with(settings(data))
+}
+
+pub(crate) fn open_with(settings: Settings) -> (Node, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let node = Node::open(settings, clock.clone(), &mut |_| {}).unwrap();
+    (node, clock)
+}
+
+impl Node {
+    /// Hands in a command that will be granted.
+    pub(crate) fn done(&self, command: Command) -> Offset {
+        match self.writer.submit_blocking(command).unwrap() {
+            Answer::Done { offset, .. } => offset,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A user of this name, with a password that nobody knows.
+    pub(crate) fn user(&self, name: &str, role: Role) -> Offset {
+        let credential = self.vault.add_credential(PasswordHash::of_nothing("salt")).unwrap();
+        self.done(Command::AddUser { name: Name::parse(name).unwrap(), role, credential })
+    }
+
+    /// A channel of this name.
+    pub(crate) fn channel(&self, creator: Offset, name: &str) -> Offset {
+        self.done(Command::CreateChannel { creator, name: Name::parse(name).unwrap(), key: None })
+    }
+
+    /// A message.
+    pub(crate) fn say(&self, channel: Offset, sender: Offset, body: &str) -> Offset {
+        self.done(Command::SendMessage { channel, sender, body: body.to_owned(), key: None })
+    }
+}

@@ -1,0 +1,54 @@
+//! The slow check: it goes round the log in bounded steps and finds damage that nobody reads.
+
+mod common;
+
+use common::{append_notes, log_on};
+use scrollback_log::engine::memory::MemoryStore;
+use scrollback_log::scrub::Scrub;
+use scrollback_log::{Offset, ReadError};
+
+#[test]
+fn it_goes_round_the_log_in_bounded_steps() {
+    let store = MemoryStore::new();
+    let (log, mut appender) = log_on(&store);
+    let mut scrub = Scrub::default();
+    assert_eq!(scrub.step(&log, 4), Ok(0), "an empty log");
+    for _ in 0..10 {
+        append_notes(&mut appender, ["a"]);
+    }
+    let mut steps = Vec::new();
+    for _ in 0..6 {
+        let checked = scrub.step(&log, 4).unwrap();
+        steps.push((checked, scrub.checked().0));
+    }
+    assert_eq!(steps, [(4, 4), (4, 8), (2, 10), (4, 4), (4, 8), (2, 10)]);
+    let mut later = Scrub::after(Offset(8));
+    assert_eq!((later.step(&log, 4), later.checked()), (Ok(2), Offset(10)));
+}
+
+#[test]
+fn it_reports_damage_once_a_round_and_goes_on_behind_it() {
+    let store = MemoryStore::new();
+    let (log, mut appender) = log_on(&store);
+    for _ in 0..10 {
+        append_notes(&mut appender, ["a"]);
+    }
+    store.damage(Offset(6), |chunk| chunk[50] ^= 1);
+    let mut scrub = Scrub::default();
+    let mut found = Vec::new();
+    for _ in 0..2 {
+        let mut checked = 0;
+        loop {
+            match scrub.step(&log, 4) {
+                Ok(records) => checked += records,
+                Err(ReadError::Damaged { offset, .. }) => found.push(offset),
+                Err(other) => panic!("{other}"),
+            }
+            if scrub.checked() == log.head().offset {
+                break;
+            }
+        }
+        assert!(checked >= 8, "{checked}");
+    }
+    assert_eq!(found, [Offset(6), Offset(6)]);
+}
