@@ -43,6 +43,8 @@ await_port() {
 await_address() {
     local pid=$1 file=$2 try address
     for ((try = 0; try < 1200; try++)); do
+        # The shell that starts the process makes the file, in its own time.
+        [[ -e $file ]] || { sleep 0.01; continue; }
         address=$(sed -n '/listening on/{s|.*http://\([^ /]*\).*|\1|p;q}' "$file")
         if [[ -n $address ]]; then
             echo "$address"

@@ -77,7 +77,7 @@ pub struct ConnectionLimits {
 pub struct StreamLimits {
     /// The time between heartbeats.
     pub heartbeat: Duration,
-    /// The most bytes of encoded frames kept for readers that are near the head.
+    /// The most bytes of encoded frames kept for readers that are near the head; 0 for none, when nobody streams.
     pub ring_bytes_max: usize,
     /// The most bytes handed to a socket in one write.
     pub write_bytes_max: usize,

@@ -37,7 +37,9 @@ impl fmt::Display for Shown {
     }
 }
 
-fn encode(time: Timestamp) -> [u8; SHOWN_BYTES] {
+/// The bytes that [`show`] shows.
+#[must_use]
+pub fn encode(time: Timestamp) -> [u8; SHOWN_BYTES] {
     let micros = time.clamp(EARLIEST, LATEST).0;
     let seconds = micros / MICROS_PER_SECOND;
     let (year, month, day) = civil(seconds / SECONDS_PER_DAY);

@@ -1,6 +1,7 @@
 //! What the log asks of the store beneath it.
 
 pub mod chunked;
+mod fences;
 pub mod memory;
 pub mod sled;
 

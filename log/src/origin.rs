@@ -14,6 +14,16 @@ const ORIGIN_DIGITS: usize = 10;
 const OFFSET_DIGITS_MAX: usize = 13;
 /// Crockford's base32: no I, L, O, U.
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// All pairs of digits: every event that is encoded shows three ids.
+const PAIRS: [[u8; 2]; 1024] = {
+    let mut pairs = [[0; 2]; 1024];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [DIGITS[number / 32], DIGITS[number % 32]];
+        number += 1;
+    }
+    pairs
+};
 
 /// The random name of an unbroken run of a log: 48 bits, drawn at creation and redrawn at every restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -74,15 +84,19 @@ impl Birthplace {
     /// The digits of origin and offset, and how many they are.
     fn digits(self) -> ([u8; ORIGIN_DIGITS + OFFSET_DIGITS_MAX], usize) {
         let mut text = [0_u8; ORIGIN_DIGITS + OFFSET_DIGITS_MAX];
-        let mut origin = self.origin.0;
-        for place in (0..ORIGIN_DIGITS).rev() {
-            text[place] = DIGITS[(origin & 31) as usize];
-            origin >>= 5;
+        let pair = |number: u64, end: usize| PAIRS[((number >> (5 * end)) & 1023) as usize];
+        for place in (0..ORIGIN_DIGITS).step_by(2) {
+            text[place..place + 2].copy_from_slice(&pair(self.origin.0, ORIGIN_DIGITS - 2 - place));
         }
         let offset = self.offset.0;
         let digits = (u64::BITS - offset.leading_zeros()).div_ceil(5).max(1) as usize;
-        for place in 0..digits {
-            text[ORIGIN_DIGITS + digits - 1 - place] = DIGITS[((offset >> (5 * place)) & 31) as usize];
+        let odd = digits % 2;
+        if odd == 1 {
+            text[ORIGIN_DIGITS] = pair(offset, digits - 1)[1];
+        }
+        for place in (odd..digits).step_by(2) {
+            let at = ORIGIN_DIGITS + place;
+            text[at..at + 2].copy_from_slice(&pair(offset, digits - 2 - place));
         }
         (text, ORIGIN_DIGITS + digits)
     }

@@ -59,6 +59,7 @@ struct Shared {
 /// Changes that are committed together.
 #[derive(Default)]
 pub struct SyncedBatch<'a> {
+    first: Vec<(&'a SyncedTree, Vec<u8>, Vec<u8>)>,
     trees: Vec<(&'a SyncedTree, sled::Batch)>,
 }
 
@@ -197,6 +198,9 @@ impl SyncedDb {
 
     fn write(&self, batch: SyncedBatch<'_>, changed: impl FnOnce()) -> Result<(), SyncedError> {
         let shared = &self.shared;
+        for (tree, key, value) in batch.first {
+            shared.call(|| tree.tree.insert(key, value))?;
+        }
         for (tree, changes) in batch.trees {
             shared.call(|| tree.tree.apply_batch(changes))?;
         }
@@ -221,6 +225,14 @@ impl SyncedDb {
 }
 
 impl SyncedTree {
+    fn check(&self, key: &[u8], value: &[u8]) -> Result<(), SyncedError> {
+        let (key_bytes, value_bytes) = (key.len(), value.len());
+        if key_bytes > KEY_BYTES_MAX || value_bytes > VALUE_BYTES_MAX {
+            return Err(SyncedError::TooLarge { dir: self.shared.dir(), key_bytes, value_bytes });
+        }
+        Ok(())
+    }
+
     /// The value of `key`.
     ///
     /// # Errors
@@ -269,11 +281,24 @@ impl<'a> SyncedBatch<'a> {
     /// # Errors
     /// [`SyncedError::TooLarge`].
     pub fn put(&mut self, tree: &'a SyncedTree, key: &[u8], value: &[u8]) -> Result<(), SyncedError> {
-        let (key_bytes, value_bytes) = (key.len(), value.len());
-        if key_bytes > KEY_BYTES_MAX || value_bytes > VALUE_BYTES_MAX {
-            return Err(SyncedError::TooLarge { dir: tree.shared.dir(), key_bytes, value_bytes });
-        }
+        tree.check(key, value)?;
         self.changes(tree).insert(key, value);
+        Ok(())
+    }
+
+    /// Sets `key` to `value` before all other changes, in the order of these calls, and not together with them: a power
+    /// cut may leave some of these alone.
+    ///
+    /// # Errors
+    /// [`SyncedError::TooLarge`].
+    pub(crate) fn put_first(
+        &mut self,
+        tree: &'a SyncedTree,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), SyncedError> {
+        tree.check(key, value)?;
+        self.first.push((tree, key.to_vec(), value.to_vec()));
         Ok(())
     }
 

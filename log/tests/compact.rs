@@ -1,4 +1,5 @@
 //! Compaction: smaller, the same log, nothing left of erased texts, and a crash at any point leaves one of the two.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod common;
 

@@ -3,6 +3,7 @@
 //!
 //! Each damaged copy is opened by a process of its own, because the store beneath may do worse than fail.
 //! `SCROLLBACK_DAMAGE_IMAGES` says how many copies are tried, `SCROLLBACK_DAMAGE_SEED` which.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Opening a data directory: one process at a time, and only the log that was there before, all of it.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The chunked engine on both of its stores: a random history is what a plain list would be, and damage is never served.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod common;
 
@@ -281,7 +282,7 @@ fn a_record_that_was_replaced_by_another_sound_one_breaks_the_chain() {
     store.damage(Offset(1), |chunk| *chunk = forged);
     let report = verify::verify_store(&store, None, &mut |_| {});
     assert_eq!(report.damage.first().map(|damage| damage.offset), Some(Offset(5)), "{:?}", report.damage);
-    assert!(matches!(appender.append(Timestamp(9), vec![note("on top")]), Ok(_)), "appending reads nothing");
+    assert!(appender.append(Timestamp(9), vec![note("on top")]).is_ok(), "appending reads nothing");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Deleted texts: masked from the moment the deletion is durable, then erased from the records.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod common;
 

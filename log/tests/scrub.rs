@@ -1,4 +1,5 @@
 //! The slow check: it goes round the log in bounded steps and finds damage that nobody reads.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod common;
 

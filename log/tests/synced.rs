@@ -1,5 +1,6 @@
 //! The synced database: what is committed is there after a kill, values stay in sled's one synced file, and failures
 //! are told.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod common;
 

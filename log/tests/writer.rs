@@ -1,4 +1,5 @@
 //! The writer loop on a disk in memory: order, group commit, refusals, failures.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod common;
 

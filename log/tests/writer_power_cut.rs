@@ -1,5 +1,6 @@
 //! Power cuts of the writer loop, on a disk in memory that keeps only what was synced: at every write and every sync of
 //! a session, with every fate of what was written and not synced.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod common;
 

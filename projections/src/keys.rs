@@ -21,7 +21,7 @@ use crate::pieces::{PieceError, PieceReader, PieceWriter};
 /// Below this many keys the memory of forgotten ones is not given back.
 const KEPT_CAPACITY: usize = 1024;
 
-/// The remembered idempotency keys: about 50 bytes of memory each.
+/// The remembered idempotency keys: about 55 bytes of memory each.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
     /// In the order of offsets and times. A key that was used again has an older entry here too, which `newest` disowns.

@@ -25,13 +25,27 @@ pub(crate) enum Stop {
 /// Prints what went wrong, with its causes, and gives the exit code.
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     let code = code_of(error);
-    let told = format!("{error:#}");
+    let told = told(error);
     if json {
         eprintln!("{}", serde_json::json!({ "error": told, "exit": code }));
     } else {
         eprintln!("scrollback: {told}");
     }
     ExitCode::from(code)
+}
+
+/// The message and its causes, each said once: many errors repeat their cause in their own words.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !told.contains(&cause) {
+            if !told.is_empty() {
+                told.push_str(": ");
+            }
+            told.push_str(&cause);
+        }
+    }
+    told
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
@@ -53,4 +67,17 @@ fn code_of(error: &anyhow::Error) -> u8 {
         }
     }
     1
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_that_was_said_already_is_not_said_again() {
+        let error = Err::<(), _>(anyhow::anyhow!("no room")).context("/x: no room").context("opening").unwrap_err();
+        assert_eq!(told(&error), "opening: /x: no room");
+    }
 }

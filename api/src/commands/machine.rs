@@ -15,14 +15,14 @@ use crate::streams::ring::Ring;
 pub struct ChatMachine {
     log: Arc<Log>,
     views: Arc<RwLock<Views>>,
-    ring: Arc<Ring>,
+    ring: Option<Arc<Ring>>,
     overlay: Overlay,
 }
 
 impl ChatMachine {
-    /// A machine on views that stand at the log's head.
+    /// A machine on views that stand at the log's head. Without a ring no frames are encoded: nobody streams then.
     #[must_use]
-    pub fn new(log: Arc<Log>, views: Arc<RwLock<Views>>, ring: Arc<Ring>) -> ChatMachine {
+    pub fn new(log: Arc<Log>, views: Arc<RwLock<Views>>, ring: Option<Arc<Ring>>) -> ChatMachine {
         ChatMachine { log, views, ring, overlay: Overlay::default() }
     }
 }
@@ -60,14 +60,16 @@ impl Machine for ChatMachine {
         }
         drop(views);
         self.overlay = Overlay::default();
-        // Nobody else writes, so these are the views of this batch; readers need not wait for the encoding.
-        let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
-        if let (Err(error), Some(first)) = (self.ring.append(batch, views.origins()), batch.first()) {
-            broken(first, &error);
-        }
-        drop(views);
-        for deleted in &named {
-            self.ring.redact(&deleted.targets, deleted.deletion);
+        if let Some(ring) = &self.ring {
+            // Nobody else writes, so these are the views of this batch; readers need not wait for the encoding.
+            let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+            if let (Err(error), Some(first)) = (ring.append(batch, views.origins()), batch.first()) {
+                broken(first, &error);
+            }
+            drop(views);
+            for deleted in &named {
+                ring.redact(&deleted.targets, deleted.deletion);
+            }
         }
         metrics::counter!("scrollback_batches_total").increment(1);
         metrics::counter!("scrollback_records_total").increment(batch.len() as u64);

@@ -13,7 +13,7 @@ use super::{body, reply};
 use crate::commands::{Answer, Command};
 use crate::ids::{self, IdKind};
 use crate::names::{Name, Password};
-use crate::vault::{HashError, PasswordHash};
+use crate::vault::{HashError, PasswordHash, VaultError};
 
 /// `POST /api/setup`: the first user, an owner.
 pub(super) async fn set_up(call: Call) -> Result<Response, Problem> {
@@ -155,12 +155,10 @@ pub(super) async fn change_password(call: Call) -> Result<Response, Problem> {
     let to = passwords.hash(to).await?;
     let now = server.now();
     let change = move |server: &Server| {
-        Ok(server.node.vault.change_password(user, credential, &verified, to, now).map_err(|error| {
-            match error {
-                crate::vault::VaultError::PasswordChanged => Problem::plain(Code::WrongPassword),
-                other => other.into(),
-            }
-        })?)
+        server.node.vault.change_password(user, credential, &verified, to, now).map_err(|error| match error {
+            VaultError::PasswordChanged => wrong(),
+            other => other.into(),
+        })
     };
     let (token, _) = server.blocking(change).await?;
     Ok(reply::with_cookie(reply::no_content(), server.edges.cookie(&token)?))

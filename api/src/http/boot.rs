@@ -54,6 +54,9 @@ struct State {
 /// no room for is left out from the largest on, so every channel loses its oldest first.
 type Rank = (usize, usize);
 
+/// The messages that are to be read, each with the time of its own that it may have.
+type Ranked = BTreeMap<Offset, (Rank, Option<Timestamp>)>;
+
 fn read_state(server: &Server, user: Offset, each: usize) -> Result<Vec<u8>, Problem> {
     let log = &server.node.log;
     let (mut state, at, origins, wanted) = {
@@ -145,7 +148,7 @@ fn rank(
     server: &Server,
     channels: Vec<Newest>,
     each: usize,
-) -> Result<(BTreeMap<Offset, (Rank, Option<Timestamp>)>, bool), Problem> {
+) -> Result<(Ranked, bool), Problem> {
     let mut ranked: Vec<(Rank, Offset, Option<Timestamp>)> = Vec::new();
     for (channel, newest) in channels.into_iter().enumerate() {
         let mut messages: Vec<(Offset, Option<Timestamp>)> =

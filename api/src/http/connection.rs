@@ -79,7 +79,11 @@ where
     let (wire, watched) = Wire::new(socket, limits.head_bytes_max);
     let handed = Arc::new(Mutex::new(None));
     let service = hyper::service::service_fn(|mut request: Request<Incoming>| {
-        watched.lock().in_flight = true;
+        {
+            let mut watch = watched.lock();
+            watch.requests += 1;
+            watch.in_flight = true;
+        }
         let (watched, handed) = (watched.clone(), Arc::clone(&handed));
         let version = request.version();
         let last = request.headers().contains_key(TRANSFER_ENCODING);
@@ -199,7 +203,8 @@ struct Timer {
     sleep: Pin<Box<Sleep>>,
     /// Since when nothing happens; at first since the connection is there.
     idle_since: Option<Instant>,
-    used: bool,
+    /// How many requests there were when it was last looked.
+    requests: u64,
 }
 
 impl Timer {
@@ -208,7 +213,7 @@ impl Timer {
             limits,
             sleep: Box::pin(sleep(limits.head_timeout)),
             idle_since: Some(Instant::now()),
-            used: false,
+            requests: 0,
         }
     }
 
@@ -232,16 +237,19 @@ impl Timer {
         if let Some(since) = watch.blocked_since {
             return Some((since + self.limits.write_timeout, End::Over));
         }
+        if self.requests != watch.requests {
+            (self.idle_since, self.requests) = (None, watch.requests);
+        }
         if watch.in_flight || !watch.flushed {
             // The handler has limits of its own for the body.
-            (self.idle_since, self.used) = (None, true);
+            self.idle_since = None;
             return None;
         }
         if let Some(since) = watch.head_since {
             self.idle_since = None;
             return Some((since + self.limits.head_timeout, End::Refused(Problem::plain(Code::HeadTimeout))));
         }
-        let most = if self.used { IDLE_MAX } else { self.limits.head_timeout };
+        let most = if self.requests > 0 { IDLE_MAX } else { self.limits.head_timeout };
         Some((*self.idle_since.get_or_insert_with(Instant::now) + most, End::Over))
     }
 }

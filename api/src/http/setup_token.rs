@@ -32,7 +32,8 @@ mod tests {
     #[test]
     fn only_the_whole_token_is_it() {
         let token = SetupToken::draw();
-        assert!(token.is(&token.show().to_owned()));
+        let shown = String::from(token.show());
+        assert!(token.is(&shown));
         assert_eq!(token.show().len(), 2 * TOKEN_BYTES);
         assert!(!token.is("") && !token.is(&token.show()[1..]) && !token.is(SetupToken::draw().show()));
     }

@@ -28,7 +28,9 @@ pub(super) struct Watch {
     pub(super) blocked_since: Option<Instant>,
     /// Whether all that was to be written is written.
     pub(super) flushed: bool,
-    /// Whether a request is with its handler.
+    /// How many requests went to a handler.
+    pub(super) requests: u64,
+    /// Whether the newest of them is still there.
     pub(super) in_flight: bool,
     /// Whether a handler's answer is still to be written.
     pub(super) answer_due: bool,
@@ -47,6 +49,7 @@ impl Watched {
             head_since: None,
             blocked_since: None,
             flushed: true,
+            requests: 0,
             in_flight: false,
             answer_due: false,
             own_answer: None,

@@ -44,15 +44,30 @@ struct Channel {
     number: u32,
 }
 
-/// A line, and what stands for its channel in the digest.
-pub(super) struct ReadLine {
-    pub(super) line: ImportLine,
-    channel_number: u32,
+/// A line that was read and found good. Its texts lie in the file's bytes if they are not escaped there.
+pub(super) struct ReadLine<'a> {
+    channel: Channel,
+    at: Timestamp,
+    sender_name: Cow<'a, str>,
+    body: Cow<'a, str>,
+}
+
+impl ReadLine<'_> {
+    /// How many bytes its texts have.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.sender_name.len() + self.body.len()
+    }
+
+    /// The line, to be kept.
+    pub(super) fn into_line(self) -> ImportLine {
+        let (sender_name, body) = (self.sender_name.into_owned(), self.body.into_owned());
+        ImportLine { channel: self.channel.name, at: self.at, sender_name, body }
+    }
 }
 
 impl LineReader {
     /// Reads one line without its line feed. The error says which field is wrong and why.
-    pub(super) fn read(&mut self, text: &[u8]) -> Result<ReadLine, String> {
+    pub(super) fn read<'a>(&mut self, text: &'a [u8]) -> Result<ReadLine<'a>, String> {
         // serde would also take an array of the fields in their order.
         if !text.trim_ascii_start().starts_with(b"{") {
             return Err("not a JSON object".to_owned());
@@ -67,11 +82,7 @@ impl LineReader {
         if raw.body.len() > BODY_BYTES_MAX {
             return Err(format!("body: has at most {BODY_BYTES_MAX} bytes of UTF-8"));
         }
-        let (sender_name, body) = (raw.sender.into_owned(), raw.body.into_owned());
-        Ok(ReadLine {
-            line: ImportLine { channel: channel.name, at, sender_name, body },
-            channel_number: channel.number,
-        })
+        Ok(ReadLine { channel, at, sender_name: raw.sender, body: raw.body })
     }
 
     fn channel(&mut self, entered: &str) -> Result<Channel, String> {
@@ -117,10 +128,10 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    pub(super) fn add(&mut self, read: &ReadLine) {
-        let ImportLine { at: Timestamp(at), sender_name, body, .. } = &read.line;
+    pub(super) fn add(&mut self, read: &ReadLine<'_>) {
+        let ReadLine { channel, at: Timestamp(at), sender_name, body } = read;
         let mut fields = [0; 4 + 8 + 4 + 4];
-        fields[..4].copy_from_slice(&read.channel_number.to_le_bytes());
+        fields[..4].copy_from_slice(&channel.number.to_le_bytes());
         fields[4..12].copy_from_slice(&at.to_le_bytes());
         // Both are far below 4 GiB.
         fields[12..16].copy_from_slice(&(sender_name.len() as u32).to_le_bytes());
@@ -144,7 +155,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<ImportLine, String> {
-        LineReader::default().read(text.as_bytes()).map(|read| read.line)
+        LineReader::default().read(text.as_bytes()).map(ReadLine::into_line)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use scrollback_log::Record;
 use scrollback_projections::facts::{self, Fact, FactError};
 use scrollback_projections::{ImportStep, Views};
 
-use super::line::{Digest, LineReader};
+use super::line::{Digest, LineReader, ReadLine};
 use super::lines::{LINE_BYTES_MAX, Lines, OpenFile};
 use super::{BadLine, ImportError, ImportProgress, LISTED_LINES_MAX};
 use crate::Node;
@@ -91,7 +91,7 @@ fn check(
     Ok((digest, matching))
 }
 
-fn read(reader: &mut LineReader, text: &[u8]) -> Result<super::line::ReadLine, String> {
+fn read<'a>(reader: &mut LineReader, text: &'a [u8]) -> Result<ReadLine<'a>, String> {
     if text.len() > LINE_BYTES_MAX {
         return Err(format!("a line has at most {LINE_BYTES_MAX} bytes"));
     }
@@ -118,7 +118,7 @@ fn confirm(
             let Some(longest) = next.first() else { return Ok(done) };
             while (waiting.len() as u64) < longest.lines - done {
                 let Some((text, _)) = lines.next()? else { return Err(ImportError::FileChanged) };
-                waiting.push_back(read(&mut reader, text).map_err(|_| ImportError::FileChanged)?.line);
+                waiting.push_back(read(&mut reader, text).map_err(|_| ImportError::FileChanged)?.into_line());
             }
             let mut same = None;
             for step in next {

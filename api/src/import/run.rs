@@ -78,8 +78,8 @@ fn make_steps(
         if digest.lines <= plan.lines_done {
             continue;
         }
-        step_bytes += read.line.sender_name.len() + read.line.body.len();
-        step.push(read.line);
+        step_bytes += read.text_bytes();
+        step.push(read.into_line());
         let is_last = digest.lines == plan.lines;
         if !is_last && step.len() < STEP_LINES_MAX && step_bytes < STEP_BYTES_MAX {
             continue;

@@ -145,15 +145,42 @@ impl Frame {
     }
 }
 
-/// Appends the event that `record` is to `out`. None, and nothing appended, when it is an internal record.
-///
-/// # Errors
-/// When the record is of a kind that this version does not know, or does not decode.
-pub fn encode(record: &Record<'_>, origins: &Origins, out: &mut Vec<u8>) -> Result<Option<Frame>, FactError> {
+/// Encodes records of one log, one after the other.
+pub struct Encoder<'o> {
+    origins: &'o Origins,
+    /// The newest time and how it is shown: the records of a batch all have the same.
+    time: Timestamp,
+    shown: [u8; timestamps::SHOWN_BYTES],
+}
+
+impl<'o> Encoder<'o> {
+    /// An encoder for the log with these origins.
+    #[must_use]
+    pub fn new(origins: &'o Origins) -> Encoder<'o> {
+        Encoder { origins, time: timestamps::EARLIEST, shown: timestamps::encode(timestamps::EARLIEST) }
+    }
+
+    /// Appends the event that `record` is to `out`. None, and nothing appended, when it is an internal record.
+    ///
+    /// # Errors
+    /// When the record is of a kind that this version does not know, or does not decode.
+    pub fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Result<Option<Frame>, FactError> {
+        let fact = Fact::decode(record)?;
+        event(fact, record, Draft { record, encoder: self, out })
+    }
+
+    fn time(&mut self, time: Timestamp) -> &[u8; timestamps::SHOWN_BYTES] {
+        if self.time != time {
+            (self.time, self.shown) = (time, timestamps::encode(time));
+        }
+        &self.shown
+    }
+}
+
+fn event(fact: Fact, record: &Record<'_>, draft: Draft<'_, '_, '_>) -> Result<Option<Frame>, FactError> {
     use Happening::{Changed, Created, Deleted, Sent};
     let at = record.time;
-    let draft = Draft { record, origins, out };
-    let event = match Fact::decode(record)? {
+    let event = match fact {
         Fact::OriginStarted(_) | Fact::InvitationIssued(_) | Fact::ImportAdvanced(_) => return Ok(None),
         Fact::UserCreated(fact) => {
             let name = facts::text::<Name<'_>>(record)?;
@@ -240,21 +267,23 @@ fn close(out: &mut Vec<u8>, deletion: Option<Deletion>) {
 }
 
 /// A record about to be encoded.
-struct Draft<'a, 'r> {
+struct Draft<'a, 'r, 'o> {
     record: &'a Record<'r>,
-    origins: &'a Origins,
+    encoder: &'a mut Encoder<'o>,
     out: &'a mut Vec<u8>,
 }
 
-/// An event whose fields are being written, in the order of the calls.
-struct Encoder<'a> {
+/// An event whose fields are being written, in the order of the calls. These are inlined, so that what they write of
+/// themselves is known to the compiler: a few moves instead of a call for each piece.
+struct Event<'a, 'o> {
     out: &'a mut Vec<u8>,
-    origins: &'a Origins,
+    encoder: &'a mut Encoder<'o>,
     start: usize,
     frame: Frame,
 }
 
-impl<'a> Draft<'a, '_> {
+impl<'a, 'o> Draft<'a, '_, 'o> {
+    #[inline(always)]
     fn open(
         self,
         kind: Type,
@@ -262,8 +291,8 @@ impl<'a> Draft<'a, '_> {
         channel: Option<Offset>,
         sender: Option<Offset>,
         at: Timestamp,
-    ) -> Encoder<'a> {
-        let Draft { record, origins, out } = self;
+    ) -> Event<'a, 'o> {
+        let Draft { record, encoder, out } = self;
         let start = out.len();
         push_head(out, record, kind);
         // An id of 29 bytes and a type of 7 leave it far below 256.
@@ -273,20 +302,21 @@ impl<'a> Draft<'a, '_> {
         let facets = Facets { kind, happening, channel, sender };
         let frame =
             Frame { facets, audience: Audience::Everyone, json_start, texts: [Span::default(); TEXTS_MAX] };
-        Encoder { out, origins, start, frame }
+        Event { out, encoder, start, frame }
             .time("at", at)
             .word("type", kind.name())
             .word("event", happening.name())
     }
 }
 
-impl Encoder<'_> {
+impl Event<'_, '_> {
     fn close(self, record: &Record<'_>) -> Frame {
         let deletion = if let Text::Gone(deletion) = record.text { Some(deletion) } else { None };
         close(self.out, deletion);
         self.frame
     }
 
+    #[inline(always)]
     fn key(&mut self, key: &str) {
         self.out.extend_from_slice(b",\"");
         self.out.extend_from_slice(key.as_bytes());
@@ -294,6 +324,7 @@ impl Encoder<'_> {
     }
 
     /// A word that needs no escaping.
+    #[inline(always)]
     fn word(mut self, key: &str, word: &str) -> Self {
         self.key(key);
         self.out.push(b'"');
@@ -302,23 +333,26 @@ impl Encoder<'_> {
         self
     }
 
+    #[inline(always)]
     fn flag(mut self, key: &str, flag: bool) -> Self {
         self.key(key);
         self.out.extend_from_slice(if flag { b"true" } else { b"false" });
         self
     }
 
+    #[inline(always)]
     fn time(mut self, key: &str, time: Timestamp) -> Self {
         self.key(key);
         self.out.push(b'"');
-        timestamps::write_to(time, self.out);
+        self.out.extend_from_slice(self.encoder.time(time));
         self.out.push(b'"');
         self
     }
 
+    #[inline(always)]
     fn id(mut self, key: &str, kind: IdKind, offset: Option<Offset>) -> Self {
         self.key(key);
-        match offset.and_then(|offset| self.origins.birthplace(offset)) {
+        match offset.and_then(|offset| self.encoder.origins.birthplace(offset)) {
             Some(place) => {
                 self.out.push(b'"');
                 place.write_to(kind.letter(), self.out);
@@ -330,6 +364,7 @@ impl Encoder<'_> {
     }
 
     /// What somebody typed; empty when it is gone.
+    #[inline(always)]
     fn text(mut self, key: &str, text: Option<&str>) -> Self {
         self.key(key);
         self.out.push(b'"');
@@ -353,6 +388,7 @@ impl Encoder<'_> {
             .flag("active", active)
     }
 
+    #[inline(always)]
     fn message(self, message: Offset, channel: Offset, sender: Option<Offset>) -> Self {
         self.id("id", IdKind::Message, Some(message)).id("channel", IdKind::Channel, Some(channel)).id(
             "sender",

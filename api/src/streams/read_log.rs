@@ -8,7 +8,8 @@ use scrollback_projections::Origins;
 use super::chunk::Builder;
 use super::filter::Filter;
 use super::ring::Taken;
-use super::{Position, StreamError, frame};
+use super::frame::Encoder;
+use super::{Position, StreamError};
 
 /// How many records are looked at for one chunk or one page: a filter that matches little must not hold a reading
 /// thread, or a client that waits for a sign of life, for long.
@@ -28,10 +29,10 @@ pub(super) fn chunks(
 ) -> Result<(), StreamError> {
     let empty = || Builder::with_capacity(bytes_max + LAST_FRAME_BYTES);
     let (mut chunk, mut looked, mut through, mut newest) = (empty(), 0, None, None);
-    let mut failed = None;
+    let (mut encoder, mut failed) = (Encoder::new(origins), None);
     log.scan(after.next(), to, &mut |record| {
         let start = chunk.out().len();
-        match frame::encode(&record, origins, chunk.out()) {
+        match encoder.encode(&record, chunk.out()) {
             Ok(Some(frame)) if filter.is_none_or(|filter| filter.matches(&frame.facets)) => {
                 newest = Some(record.offset);
             }
@@ -71,10 +72,10 @@ pub(super) fn each_json(
     visit: &mut dyn FnMut(&[u8]) -> bool,
 ) -> Result<Option<Position>, StreamError> {
     let (mut bytes, mut looked, mut through) = (Vec::new(), 0, None);
-    let mut failed = None;
+    let (mut encoder, mut failed) = (Encoder::new(origins), None);
     log.scan(after.next(), to, &mut |record| {
         bytes.clear();
-        let frame = match frame::encode(&record, origins, &mut bytes) {
+        let frame = match encoder.encode(&record, &mut bytes) {
             Ok(frame) => frame.filter(|frame| filter.is_none_or(|filter| filter.matches(&frame.facets))),
             Err(error) => {
                 failed = Some(error);

@@ -14,7 +14,7 @@ use scrollback_projections::facts::FactError;
 
 use super::chunk::Builder;
 use super::filter::Filter;
-use super::frame::{self, Frame};
+use super::frame::{Encoder, Frame};
 use super::{Chunk, Position};
 
 /// A segment takes no more frames once it holds this many bytes: a redaction rewrites one segment.
@@ -170,9 +170,10 @@ impl Ring {
         let Scratch { frames, entries } = &mut *scratch;
         frames.clear();
         entries.clear();
+        let mut encoder = Encoder::new(origins);
         for record in batch {
             let start = frames.len();
-            let frame = frame::encode(record, origins, frames)?;
+            let frame = encoder.encode(record, frames)?;
             entries.push((start, Entry { end: 0, tag: record.tag, frame }));
         }
         let Some(first) = batch.first().map(|record| record.offset) else { return Ok(()) };

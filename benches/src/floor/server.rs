@@ -167,8 +167,8 @@ fn event(offset: u64, body: &[u8]) -> Result<String> {
     Ok(format!(
         "id: {offset}-00000000\nevent: message\ndata: {{\"offset\":{offset},\
          \"at\":\"2025-01-01T00:00:00.000000Z\",\"type\":\"message\",\"event\":\"sent\",\
-         \"id\":\"M00000000000000000\",\"channel\":\"C00000000000000000\",\
-         \"sender\":\"U00000000000000000\",{text}\n\n"
+         \"id\":\"M00000000000000\",\"channel\":\"C00000000000000\",\
+         \"sender\":\"U00000000000000\",{text}\n\n"
     ))
 }
 

@@ -229,6 +229,7 @@ mod tests {
         assert_eq!(totals(&[3, 6], &[6, 3, 5]), (1, 0, 1));
         assert_eq!(totals(&[3, 5, 5, 6], &[6, 3, 5]), (0, 1, 1));
         assert_eq!(totals(&[5, 3, 6], &[6, 3, 5]), (1, 1, 1));
+        assert_eq!(totals(&[3, 5, 5], &[6, 3, 5]), (1, 1, 1));
         assert_eq!(totals(&[3, 4, 6], &[6, 3, 5]), (0, 0, 1));
     }
 }

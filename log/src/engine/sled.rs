@@ -2,15 +2,17 @@
 //!
 //! Table `chunks`: the key is the chunk's first offset, 8 bytes, big endian. A chunk longer than a value may be is
 //! split: a value of exactly [`VALUE_BYTES_MAX`] bytes goes on in the key that has the part's number, from 1, as two
-//! more big-endian bytes. Table `marks`: the value is 8 bytes, little endian, and their CRC32.
+//! more big-endian bytes. An empty first part is a [fence](super::fences) and no chunk. Table `marks`: the value is 8 bytes, little endian, and their CRC32.
 
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use super::chunked::{ChunkStore, StoreError};
+use super::fences::Fences;
 use crate::Offset;
+use crate::chunk::Header;
 use crate::synced::{SyncedBatch, SyncedDb, SyncedError, SyncedTree, VALUE_BYTES_MAX, Value};
 
 /// A chunk store in a sled database of its own.
@@ -23,6 +25,8 @@ pub struct SledStore {
     changing: RwLock<()>,
     /// Goes up before and after each change: a scan reads the parts without the lock if none was made meanwhile.
     changes: AtomicU64,
+    /// Written by the one appender.
+    fences: Mutex<Fences>,
 }
 
 impl SledStore {
@@ -33,14 +37,26 @@ impl SledStore {
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<SledStore, SyncedError> {
         let db = SyncedDb::open(dir, cache_bytes)?;
         let (chunks, marks) = (db.tree("chunks")?, db.tree("marks")?);
-        Ok(SledStore {
+        let greatest = match chunks.at_or_before(&part_key(Offset(u64::MAX), 0))? {
+            Some((key, _)) => key.first_chunk().map_or(0, |first| u64::from_be_bytes(*first)),
+            None => 0,
+        };
+        let store = SledStore {
             place: dir.display().to_string(),
             db,
             chunks,
             marks,
             changing: RwLock::default(),
             changes: AtomicU64::new(0),
-        })
+            fences: Mutex::new(Fences::new(0, greatest)),
+        };
+        // A chunk that cannot be read here is found by whoever reads it; the fences do not depend on it.
+        let next = match store.at_or_before(Offset(u64::MAX)) {
+            Ok(Some((first, chunk))) => behind(first, &chunk),
+            Ok(None) | Err(_) => 0,
+        };
+        *store.fences.lock().unwrap_or_else(PoisonError::into_inner) = Fences::new(next, greatest);
+        Ok(store)
     }
 
     /// Whether a write has failed: nothing more can be written until the next open.
@@ -87,6 +103,14 @@ impl ChunkStore for SledStore {
                 number += 1;
             }
         }
+        if let (Some((first, _)), Some((last, newest))) = (chunks.first(), chunks.last()) {
+            let mut fences = self.fences.lock().unwrap_or_else(PoisonError::into_inner);
+            if fences.is_append(first.0) {
+                for key in fences.before_append(behind(*last, newest), chunks.len()) {
+                    batch.put_first(&self.chunks, &part_key(Offset(key), 0), &[])?;
+                }
+            }
+        }
         let changing = self.changing.write().unwrap_or_else(PoisonError::into_inner);
         self.changes.fetch_add(1, Ordering::SeqCst);
         // Readers need not wait for the sync.
@@ -97,16 +121,24 @@ impl ChunkStore for SledStore {
     }
 
     fn at_or_before(&self, offset: Offset) -> Result<Option<(Offset, Vec<u8>)>, StoreError> {
-        let Some((key, value)) = self.chunks.at_or_before(&part_key(offset, 0))? else { return Ok(None) };
-        let (first, part) = first_of(&key)?;
-        let value = match part {
-            0 => Some(value),
-            _ => self.chunks.get(&part_key(first, 0))?,
-        };
-        // The start of a chunk that has later parts cannot be missing; without it the chunk is too short to decode.
-        let Some(value) = value else { return Ok(Some((first, Vec::new()))) };
-        let chunk = self.whole(first, &value)?.unwrap_or_else(|| value.to_vec());
-        Ok(Some((first, chunk)))
+        let mut greatest = part_key(offset, 0);
+        loop {
+            let Some((key, value)) = self.chunks.at_or_before(&greatest)? else { return Ok(None) };
+            let (first, part) = first_of(&key)?;
+            let value = match part {
+                0 => Some(value),
+                _ => self.chunks.get(&part_key(first, 0))?,
+            };
+            // The start of a chunk that has later parts cannot be missing; without it the chunk is too short to decode.
+            let Some(value) = value else { return Ok(Some((first, Vec::new()))) };
+            if !value.is_empty() {
+                let chunk = self.whole(first, &value)?.unwrap_or_else(|| value.to_vec());
+                return Ok(Some((first, chunk)));
+            }
+            let Some(before) = first.0.checked_sub(1) else { return Ok(None) };
+            // The greatest key of the offset before: that of its last part.
+            greatest = part_key(Offset(before), u16::MAX);
+        }
     }
 
     fn ascend(
@@ -121,8 +153,8 @@ impl ChunkStore for SledStore {
             let Some(entry) = entries.next() else { return Ok(()) };
             let (key, value) = entry?;
             let (first, part) = first_of(&key)?;
-            let shown = if part > 0 {
-                // Of the chunk before `from`, or of one that has become shorter.
+            let shown = if part > 0 || value.is_empty() {
+                // Of the chunk before `from`, or of one that has become shorter; or a fence.
                 ControlFlow::Continue(())
             } else if value.len() < VALUE_BYTES_MAX {
                 visit(first, &value)
@@ -183,6 +215,11 @@ fn join(first: Offset, part: &[u8], entries: &mut Entries<'_>) -> Result<Option<
         }
     }
     Ok(None)
+}
+
+/// The first offset behind a chunk.
+fn behind(first: Offset, chunk: &[u8]) -> u64 {
+    first.0 + Header::decode(chunk).map_or(1, |header| u64::from(header.count))
 }
 
 /// The key of a part of the chunk at `first`.

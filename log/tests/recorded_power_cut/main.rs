@@ -7,6 +7,7 @@
 //!
 //! The same recording with the `fdatasync` calls struck out is what the code would do without its `sync_data`: the test must
 //! then find lost records, or it would prove nothing.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod disk;
 mod trace;

@@ -12,8 +12,8 @@ pub(crate) mod verify;
 
 use std::sync::Arc;
 
-use scrollback_api::Node;
 use scrollback_api::node::NodeError;
+use scrollback_api::{Node, Settings};
 use scrollback_log::clock::SystemClock;
 
 use crate::cli::Common;
@@ -21,12 +21,19 @@ use crate::output::Progress;
 
 /// Opens a data directory that must be there, with everything running but HTTP; for the offline commands that write.
 fn open_node(common: &Common) -> anyhow::Result<Node> {
-    opened(common, |progress| Node::open_existing(common.settings(), Arc::new(SystemClock), progress))
+    opened(common, |progress| Node::open_existing(offline(common), Arc::new(SystemClock), progress))
 }
 
 /// As [`open_node`], for the commands with which a server's life can begin: makes the data directory if it is not there.
 fn open_or_create_node(common: &Common) -> anyhow::Result<Node> {
-    opened(common, |progress| Node::open(common.settings(), Arc::new(SystemClock), progress))
+    opened(common, |progress| Node::open(offline(common), Arc::new(SystemClock), progress))
+}
+
+/// Nobody streams from a node without HTTP, so no event is encoded.
+fn offline(common: &Common) -> Settings {
+    let mut settings = common.settings();
+    settings.streams.ring_bytes_max = 0;
+    settings
 }
 
 fn opened(

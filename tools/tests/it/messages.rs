@@ -203,7 +203,7 @@ fn a_page_ends_at_a_mebibyte_and_goes_on() {
 
 #[test]
 fn imported_messages_are_in_the_order_of_their_own_time() {
-    let mut server = Server::stopped(&["--message-expiry", "off", "--channel-expiry", "off"]);
+    let mut server = Server::new(&["--message-expiry", "off", "--channel-expiry", "off"]);
     let directory = tempfile::tempdir().unwrap();
     let corpus = Corpus::made(directory.path(), 2, 40, 20);
     // The second half of the history is imported first.

@@ -114,7 +114,7 @@ fn bodies(state: &Value) -> Vec<String> {
 }
 
 fn imported(channels: usize, messages: usize, body_bytes: usize) -> (Server, Client, Corpus) {
-    let mut server = Server::stopped(&["--message-expiry", "off", "--channel-expiry", "off"]);
+    let mut server = Server::new(&["--message-expiry", "off", "--channel-expiry", "off"]);
     let directory = tempfile::tempdir().unwrap();
     let corpus = Corpus::made(directory.path(), channels, messages, body_bytes);
     server.operate("import", &[corpus.file()]).must_exit(0);

@@ -105,6 +105,8 @@ pub(crate) struct Stream {
     pub(crate) client: Client,
     pub(crate) head: Answer,
     text: Vec<u8>,
+    /// How much of the text was taken.
+    taken: usize,
     over: bool,
 }
 
@@ -115,16 +117,24 @@ impl Stream {
         let mut client = Client::connect(server).await;
         let head = client.ask(request).await.expect("no answer");
         assert_eq!(head.status, 200, "{head:?}");
-        Stream { client, head, text: Vec::new(), over: false }
+        Stream { client, head, text: Vec::new(), taken: 0, over: false }
     }
 
     /// The next frame; none at the end of the body or of the connection.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
+        Some(parse(&self.next_text().await?))
+    }
+
+    /// The next frame's text.
+    pub(crate) async fn next_text(&mut self) -> Option<String> {
         loop {
-            if let Some(end) = self.text.windows(2).position(|at| at == b"\n\n") {
-                let frame: Vec<u8> = self.text.drain(..end + 2).collect();
-                return Some(parse(std::str::from_utf8(&frame).unwrap()));
+            // A chunk ends with a whole frame, so this is UTF-8; searching text is quick even without optimisation.
+            let left = std::str::from_utf8(&self.text[self.taken..]).unwrap();
+            if let Some(end) = left.find("\n\n") {
+                self.taken += end + 2;
+                return Some(left[..end + 2].to_owned());
             }
+            self.text.drain(..std::mem::take(&mut self.taken));
             if self.over || !self.chunk().await {
                 assert!(self.text.is_empty(), "a frame without an end: {:?}", self.text);
                 return None;

@@ -25,7 +25,7 @@ const DELETED_AT: &str = r#","deleted_at":"2023-11-14T22:13:20.000001Z"}"#;
 fn encoded(record: &Record<'_>, origins: &Origins) -> Option<(frame::Frame, Vec<u8>, Vec<u8>)> {
     let mut bytes = b"what is there already".to_vec();
     let start = bytes.len();
-    let frame = frame::encode(record, origins, &mut bytes).unwrap();
+    let frame = frame::Encoder::new(origins).encode(record, &mut bytes).unwrap();
     let bytes = bytes.split_off(start);
     if frame.is_none() {
         assert!(bytes.is_empty(), "an internal record leaves nothing");

@@ -238,7 +238,7 @@ async fn a_stream_ends_at_damage_with_the_place_before_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_takes_nothing_is_ended_and_harms_nobody() {
-    let write_timeout = Duration::from_millis(400);
+    let write_timeout = Duration::from_secs(2);
     let served = serve(World::new(1 << 20), StreamLimits { write_timeout, ..limits() }).await;
     let mut quick = Stream::open(served.address, "?resume_point=now", "").await;
     quick.until("caught_up").await;
@@ -281,7 +281,7 @@ async fn a_thousand_readers_that_join_at_any_moment_see_every_event_once() {
     const READERS: usize = 1_000;
     const LAST: &str = "the last one";
     // A ring so small that many have to begin in the log.
-    let served = Arc::new(serve(World::new(150_000), limits()).await);
+    let served = Arc::new(serve(World::new(60_000), limits()).await);
     let readers: Vec<_> = (0..READERS)
         .map(|reader| {
             let served = Arc::clone(&served);
@@ -298,17 +298,17 @@ async fn a_thousand_readers_that_join_at_any_moment_see_every_event_once() {
                 let joined = stream.expect("hello").await.json["head"].as_u64().unwrap();
                 let (mut events, mut gone) = (Vec::new(), Vec::new());
                 loop {
-                    let frame = stream.next().await.unwrap();
-                    if frame.json["event"].is_null() {
-                        continue;
-                    }
-                    let offset = frame.json["offset"].as_u64().unwrap();
+                    // Not parsed as JSON: there are a million of them.
+                    let frame = stream.next_text().await.unwrap();
+                    let Some(token) = frame.strip_prefix("id: ") else { continue };
+                    let offset: u64 = token.split('-').next().unwrap().parse().unwrap();
+                    assert!(frame.contains(&format!("\"offset\":{offset},")), "{frame}");
                     events.push(offset);
-                    if frame.json["deleted_at"].is_string() {
+                    if frame.contains("\"deleted_at\"") {
                         gone.push(offset);
-                        assert_eq!(frame.json["body"], "");
+                        assert!(frame.contains("\"body\":\"\""), "{frame}");
                     }
-                    if frame.json["body"] == LAST {
+                    if frame.contains(LAST) {
                         return (after, joined, events, gone);
                     }
                 }
@@ -318,7 +318,7 @@ async fn a_thousand_readers_that_join_at_any_moment_see_every_event_once() {
     // (message, deletion)
     let mut deletions = Vec::new();
     let mut newest = Vec::new();
-    for n in 0..3_000_u64 {
+    for n in 0..1_000_u64 {
         if n % 5 == 4 {
             let at = rand::rng().random_range(0..newest.len());
             let message = newest.swap_remove(at);
@@ -328,7 +328,7 @@ async fn a_thousand_readers_that_join_at_any_moment_see_every_event_once() {
             newest.drain(..newest.len().saturating_sub(40));
         }
         if n % 10 == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(15)).await;
         }
     }
     tokio::time::sleep(Duration::from_millis(200)).await;

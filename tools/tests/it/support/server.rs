@@ -99,13 +99,6 @@ impl Server {
         server
     }
 
-    /// A server that is not running, on an empty log: what operator commands want to find.
-    pub(crate) fn stopped(options: &[&str]) -> Self {
-        let mut server = Self::started(options);
-        server.stop();
-        server
-    }
-
     /// A running server with an owner, and the owner's client.
     pub(crate) fn set_up(options: &[&str]) -> (Self, Client) {
         let server = Self::started(options);
