@@ -128,7 +128,8 @@ impl Node {
         let views = Arc::new(RwLock::new(views));
         let ring = Arc::new(Ring::new(settings.streams.ring_bytes_max));
         let streams = settings.streams.ring_bytes_max > 0;
-        let machine = ChatMachine::new(Arc::clone(&log), Arc::clone(&views), streams.then(|| Arc::clone(&ring)));
+        let machine =
+            ChatMachine::new(Arc::clone(&log), Arc::clone(&views), streams.then(|| Arc::clone(&ring)));
         let has_space = space.clone();
         let options = WriterOptions {
             has_space: Arc::new(move || has_space.for_writes()),

@@ -50,7 +50,7 @@ pub enum Encoding {
 
 impl Default for ChunkOptions {
     fn default() -> ChunkOptions {
-        ChunkOptions { records_max: 64, raw_bytes_max: 9 * 1024, encoding: Encoding::Lz4 }
+        ChunkOptions { records_max: 64, raw_bytes_max: 8 * 1024, encoding: Encoding::Lz4 }
     }
 }
 

@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 use crate::data_dir::{create_private_dir, fsync_dir};
 
 /// The longest value there can be. A leaf page of sled's holds at most 17 values (it splits above 16, before the next
-/// one is added); with 24 of this length it still stays below the 131,052 bytes above which a page goes to `blobs/`.
-pub const VALUE_BYTES_MAX: usize = 5 * 1024;
+/// one is added); with 21 of this length it still stays below the 131,052 bytes above which a page goes to `blobs/`.
+pub const VALUE_BYTES_MAX: usize = 6 * 1024;
 /// The longest key there can be.
 pub const KEY_BYTES_MAX: usize = 256;
 /// How long an open waits for the handles of an earlier open in this process: sled lets go of its file from a thread

@@ -176,9 +176,9 @@ proptest! {
     }
 }
 
-/// Chunks of four records each: "0" to "3", "4" to "7", and so on.
+/// Chunks of four records each: "0" to "3", "4" to "7", and so on. Plain, so that every byte of them counts.
 fn chunks_of_four(store: &MemoryStore, records: usize) -> (Arc<Log>, Appender) {
-    let options = ChunkOptions { records_max: 4, ..ChunkOptions::default() };
+    let options = ChunkOptions { records_max: 4, encoding: Encoding::Plain, ..ChunkOptions::default() };
     let (log, mut appender) =
         Log::new(Arc::new(ChunkedEngine::create(store.clone(), options).unwrap()), None);
     let notes: Vec<String> = (0..records).map(|number| number.to_string()).collect();

@@ -103,3 +103,31 @@ impl Channels {
         Ok(channels)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_removed_channel_stays_in_memory() {
+        let mut channels = Channels::default();
+        for (offset, folded) in [(1, "named"), (2, "")] {
+            let (name, folded) = (folded.to_owned(), folded.to_owned());
+            let (offset, at) = (Offset(offset), Timestamp(0));
+            let channel = Channel {
+                name,
+                folded,
+                at,
+                creator: None,
+                private: false,
+                last_offset: offset,
+                last_time: at,
+            };
+            channels.insert(offset, channel);
+        }
+        assert_eq!((channels.len(), channels.by_folded.len()), (2, 1));
+        channels.remove(Offset(1));
+        channels.remove(Offset(2));
+        assert!(channels.is_empty() && channels.by_folded.is_empty());
+    }
+}

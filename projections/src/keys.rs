@@ -81,8 +81,14 @@ impl Keys {
     /// Remembers a key. It may be known already: when the retention was made longer since the log was written, a key
     /// that had been forgotten and used again is met twice. The newest record counts.
     pub(crate) fn insert(&mut self, key: KeyDigest, offset: Offset, time: Timestamp) {
-        let place = self.place(&key, self.gone + self.queue.len() as u64);
         self.queue.push_back(Use { offset, time, key });
+        self.own(self.queue.len() - 1);
+    }
+
+    /// Lets the use at this index of the queue be its key's newest.
+    fn own(&mut self, at: usize) {
+        let key = self.queue[at].key;
+        let place = self.place(&key, self.gone + at as u64);
         let (queue, gone) = (&self.queue, low_bits(self.gone));
         let same = |known: &Place| known.hash == place.hash && queue[index(known.number, gone)].key == key;
         match self.newest.entry(place.spread(), same, |place| place.spread()) {
@@ -126,7 +132,10 @@ impl Keys {
 
     pub(crate) fn read(from: &mut PieceReader<'_>) -> Result<Keys, PieceError> {
         let mut keys = Keys::default();
-        from.list(|Use { offset, time, key }| keys.insert(key, offset, time))?;
+        from.list(|one| keys.queue.push_back(one))?;
+        // One table of the right size at once: growing into it would cost as much again.
+        keys.newest.reserve(keys.queue.len(), |place| place.spread());
+        (0..keys.queue.len()).for_each(|at| keys.own(at));
         Ok(keys)
     }
 }

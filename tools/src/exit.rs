@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_cause_that_was_said_already_is_not_said_again() {
-        let error = Err::<(), _>(anyhow::anyhow!("no room")).context("/x: no room").context("opening").unwrap_err();
+        let error =
+            Err::<(), _>(anyhow::anyhow!("no room")).context("/x: no room").context("opening").unwrap_err();
         assert_eq!(told(&error), "opening: /x: no room");
     }
 }

@@ -48,14 +48,14 @@ pub(super) async fn read<B: Buf>(
     }
 }
 
+/// Whether a body is on its way. A client that asks first has not sent it yet, and reading would ask it to.
+pub(super) fn comes(headers: &HeaderMap) -> bool {
+    let announced = length(headers).unwrap_or(0) > 0 || headers.contains_key(TRANSFER_ENCODING);
+    announced && !headers.contains_key(EXPECT)
+}
+
 /// Throws the body of a refused request away, within bounds, so that the client reads the refusal.
-pub(super) async fn drain<B: Buf>(headers: &HeaderMap, pieces: &mut impl Pieces<B>) {
-    // A client that asks first has not sent it yet, and reading would ask it to.
-    if headers.contains_key(EXPECT)
-        || (length(headers).unwrap_or(0) == 0 && !headers.contains_key(TRANSFER_ENCODING))
-    {
-        return;
-    }
+pub(super) async fn drain<B: Buf>(pieces: &mut impl Pieces<B>) {
     let drained = async {
         let mut left = DRAINED_BYTES_MAX;
         while let Some(Ok(piece)) = next(pieces).await {

@@ -144,11 +144,7 @@ fn share(sizes: &[usize], each: usize) -> usize {
 
 /// The messages that are read, each with its rank and the time of its own that it may have; and whether there were too
 /// many.
-fn rank(
-    server: &Server,
-    channels: Vec<Newest>,
-    each: usize,
-) -> Result<(Ranked, bool), Problem> {
+fn rank(server: &Server, channels: Vec<Newest>, each: usize) -> Result<(Ranked, bool), Problem> {
     let mut ranked: Vec<(Rank, Offset, Option<Timestamp>)> = Vec::new();
     for (channel, newest) in channels.into_iter().enumerate() {
         let mut messages: Vec<(Offset, Option<Timestamp>)> =

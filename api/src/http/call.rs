@@ -60,7 +60,8 @@ pub(super) struct Call {
     pub(super) address: IpAddr,
     /// Empty when the call takes none.
     pub(super) body: Bytes,
-    caller: Option<Caller>,
+    /// Who sends it; always somebody where the route wants that.
+    pub(super) caller: Option<Caller>,
 }
 
 impl Server {
@@ -209,21 +210,6 @@ fn views(node: &Node) -> RwLockReadGuard<'_, Views> {
 }
 
 impl Call {
-    #[allow(clippy::too_many_arguments, reason = "the parts of a request")]
-    pub(super) fn new(
-        server: Arc<Server>,
-        method: Method,
-        path: FullPath,
-        variable: Range<usize>,
-        query: Query,
-        headers: HeaderMap,
-        address: IpAddr,
-        caller: Option<Caller>,
-        body: Bytes,
-    ) -> Call {
-        Call { server, method, path, variable, query, headers, address, caller, body }
-    }
-
     /// The variable part of the path.
     pub(super) fn variable(&self) -> &str {
         self.path.as_str().get(self.variable.clone()).unwrap_or("")

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use http::StatusCode;
 use scrollback_log::origin::Birthplace;
 use scrollback_log::{Origin, Record, Text};
 use scrollback_projections::Origins;
@@ -16,6 +17,9 @@ use super::{body, reply};
 use crate::commands::{Answer, Command, MessageRef};
 use crate::ids::{self, IdKind};
 use crate::names::{self, BodyError};
+
+/// What an answer to a sent message has beside the text, and some more for what has to be escaped.
+const ANSWER_BYTES: usize = 320;
 
 /// `POST /api/channels/ID`. The path that every message takes: one look at the views, one command, one answer written
 /// from what is at hand.
@@ -59,7 +63,7 @@ pub(super) async fn send(call: Call) -> Result<Response, Problem> {
         recorded_at: None,
         deleted_at: gone.map(|deletion| Time(deletion.time)),
     };
-    Ok(reply::created(&message))
+    Ok(reply::sized_json(StatusCode::CREATED, &message, body.len() + ANSWER_BYTES))
 }
 
 /// The id of a message born in the present origin, without another look at the views.

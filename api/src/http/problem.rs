@@ -204,6 +204,12 @@ impl Problem {
         self
     }
 
+    /// Whether the connection ends after this answer.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.close
+    }
+
     /// What it is.
     #[must_use]
     pub fn code(&self) -> Code {

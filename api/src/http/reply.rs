@@ -8,6 +8,9 @@ use warp::reply::Response;
 
 use super::problem::{Code, Problem};
 
+/// Most answers are smaller.
+const SMALL_BYTES: usize = 512;
+
 /// The headers that every answer of the API bears: nothing of it may be kept by a cache or taken for another type.
 pub(super) fn harden(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -30,8 +33,14 @@ pub(super) fn json_bytes(status: StatusCode, body: impl Into<Bytes>) -> Response
 
 /// A value as JSON.
 pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => json_bytes(status, body),
+    sized_json(status, value, SMALL_BYTES)
+}
+
+/// A value as JSON of about so many bytes, so that it is written without moving.
+pub(super) fn sized_json<T: Serialize>(status: StatusCode, value: &T, bytes: usize) -> Response {
+    let mut body = Vec::with_capacity(bytes);
+    match serde_json::to_writer(&mut body, value) {
+        Ok(()) => json_bytes(status, body),
         Err(error) => {
             tracing::error!(%error, "an answer could not be written as JSON");
             Problem::plain(Code::Internal).into_response()

@@ -196,6 +196,15 @@ pub fn filter(server: Arc<Server>, serves: Serves) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
+/// A request but for its body.
+struct Head {
+    method: Method,
+    path: FullPath,
+    query: String,
+    headers: HeaderMap,
+    peer: IpAddr,
+}
+
 async fn respond<B: Buf>(
     (server, serves): (Arc<Server>, Serves),
     method: Method,
@@ -206,11 +215,15 @@ async fn respond<B: Buf>(
     mut pieces: impl Pieces<B>,
 ) -> Response {
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip());
-    match admit(&server, serves, method, path, &query, headers, peer, &mut pieces).await {
-        Ok(Admitted::Call(handler, call)) => handler(*call).await.unwrap_or_else(Problem::into_response),
+    let body_comes = body::comes(&headers);
+    let head = Head { method, path, query, headers, peer };
+    match admit(&server, serves, head, &mut pieces).await {
+        Ok(Admitted::Call(answering)) => answering.await.unwrap_or_else(Problem::into_response),
         Ok(Admitted::Answered(response)) => response,
-        Err((problem, headers)) => {
-            body::drain(&headers, &mut pieces).await;
+        Err(problem) => {
+            if body_comes && !problem.closes() {
+                body::drain(&mut pieces).await;
+            }
             problem.into_response()
         }
     }
@@ -219,52 +232,39 @@ async fn respond<B: Buf>(
 /// What the shared checks come to.
 enum Admitted {
     /// The handler is to run.
-    Call(fn(Call) -> Answering, Box<Call>),
+    Call(Answering),
     /// There is nothing left to do.
     Answered(Response),
 }
 
 /// Runs the shared checks, each only when those before it are passed, so that nobody learns by a later one what an
-/// earlier one keeps from them, and no body is read for nothing. Gives the headers back with a problem: they say
-/// whether a body is on its way.
-#[allow(clippy::too_many_arguments, reason = "the parts of a request")]
+/// earlier one keeps from them, and no body is read for nothing.
 async fn admit<B: Buf>(
     server: &Arc<Server>,
     serves: Serves,
-    method: Method,
-    path: FullPath,
-    query: &str,
-    headers: HeaderMap,
-    peer: IpAddr,
+    head: Head,
     pieces: &mut impl Pieces<B>,
-) -> Result<Admitted, (Problem, HeaderMap)> {
-    macro_rules! check {
-        ($outcome:expr) => {
-            match $outcome {
-                Ok(value) => value,
-                Err(problem) => return Err((problem, headers)),
-            }
-        };
-    }
-    let (route, variable) = match check!(find(server, serves, &method, path.as_str())) {
+) -> Result<Admitted, Problem> {
+    let Head { method, path, query, headers, peer } = head;
+    let (route, variable) = match find(server, serves, &method, path.as_str())? {
         Found::Route(route, variable) => (route, variable),
         Found::Options(allow) => return Ok(Admitted::Answered(options(allow))),
     };
     if !route.before_setup {
-        check!(require_setup(server));
+        require_setup(server)?;
     }
-    check!(server.edges.check_origin(&method, &headers, peer));
-    let caller = if route.wants_caller { Some(check!(server.authenticate(&headers))) } else { None };
-    let query = check!(read_query(server, route, query).await);
+    server.edges.check_origin(&method, &headers, peer)?;
+    let caller = if route.wants_caller { Some(server.authenticate(&headers)?) } else { None };
+    let query = read_query(server, route, &query).await?;
     let body = if route.takes_body {
-        let read = body::read(&headers, pieces, &server.node.settings.connections).await;
-        check!(read)
+        body::read(&headers, pieces, &server.node.settings.connections).await?
     } else {
         Bytes::new()
     };
     let address = server.edges.address(peer, &headers);
-    let call = Call::new(Arc::clone(server), method, path, variable, query, headers, address, caller, body);
-    Ok(Admitted::Call(route.handler, Box::new(call)))
+    let server = Arc::clone(server);
+    let call = Call { server, method, path, variable, query, headers, address, caller, body };
+    Ok(Admitted::Call((route.handler)(call)))
 }
 
 /// What a path and method name.

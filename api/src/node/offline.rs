@@ -15,7 +15,7 @@ use serde_json::json;
 use super::error::NodeError;
 use super::operator::role_name;
 use crate::ids::{self, IdKind};
-use crate::streams::frame;
+use crate::streams::frame::Encoder;
 use crate::timestamps;
 
 /// How many bytes of events are gathered before they are written.
@@ -192,9 +192,10 @@ impl Events<'_> {
     ) -> Result<(), NodeError> {
         let mut outcome = Ok(());
         let mut is_first = true;
+        let mut encoder = Encoder::new(views.origins());
         log.scan(after.next(), to, &mut |record| {
             self.scratch.clear();
-            let frame = match frame::encode(&record, views.origins(), &mut self.scratch) {
+            let frame = match encoder.encode(&record, &mut self.scratch) {
                 Ok(frame) => frame.filter(|_| wanted(record.offset)),
                 Err(error) => {
                     outcome = Err(error.into());

@@ -207,7 +207,8 @@ fn a_record_that_contradicts_the_views_ends_the_writer() {
         chain: scrollback_log::ChainValue::BEGINNING,
     };
     let views = Arc::new(RwLock::new(node.read_views().clone()));
-    let mut machine = ChatMachine::new(Arc::clone(&node.log), Arc::clone(&views), Some(Arc::clone(&node.ring)));
+    let mut machine =
+        ChatMachine::new(Arc::clone(&node.log), Arc::clone(&views), Some(Arc::clone(&node.ring)));
     let applied = catch_unwind(AssertUnwindSafe(|| machine.apply(&[sealed.as_record()])));
     assert!(applied.is_err() && views.is_poisoned());
     assert_eq!(node.ring.bytes(), 0, "no frame of it was shown");

@@ -12,6 +12,7 @@
 
 use std::ops::Range;
 
+use scrollback_log::origin::IdWriter;
 use scrollback_log::{Deletion, Offset, Record, Text, Timestamp};
 use scrollback_projections::Origins;
 use scrollback_projections::facts::{self, Body, Fact, FactError, Imported, Name, Reason, Role};
@@ -151,13 +152,20 @@ pub struct Encoder<'o> {
     /// The newest time and how it is shown: the records of a batch all have the same.
     time: Timestamp,
     shown: [u8; timestamps::SHOWN_BYTES],
+    /// The writer of ids of the origin that was seen last.
+    ids: Option<IdWriter>,
 }
 
 impl<'o> Encoder<'o> {
     /// An encoder for the log with these origins.
     #[must_use]
     pub fn new(origins: &'o Origins) -> Encoder<'o> {
-        Encoder { origins, time: timestamps::EARLIEST, shown: timestamps::encode(timestamps::EARLIEST) }
+        Encoder {
+            origins,
+            time: timestamps::EARLIEST,
+            shown: timestamps::encode(timestamps::EARLIEST),
+            ids: None,
+        }
     }
 
     /// Appends the event that `record` is to `out`. None, and nothing appended, when it is an internal record.
@@ -174,6 +182,17 @@ impl<'o> Encoder<'o> {
             (self.time, self.shown) = (time, timestamps::encode(time));
         }
         &self.shown
+    }
+
+    /// Appends the id of what was born at `offset`; false if that was before the log's first record.
+    fn push_id(&mut self, kind: IdKind, offset: Offset, out: &mut Vec<u8>) -> bool {
+        let Some(origin) = self.origins.at(offset) else { return false };
+        let ids = match self.ids {
+            Some(ids) if ids.origin() == origin => ids,
+            _ => *self.ids.insert(IdWriter::new(origin)),
+        };
+        ids.write(kind.letter(), offset, out);
+        true
     }
 }
 
@@ -352,13 +371,12 @@ impl Event<'_, '_> {
     #[inline(always)]
     fn id(mut self, key: &str, kind: IdKind, offset: Option<Offset>) -> Self {
         self.key(key);
-        match offset.and_then(|offset| self.encoder.origins.birthplace(offset)) {
-            Some(place) => {
-                self.out.push(b'"');
-                place.write_to(kind.letter(), self.out);
-                self.out.push(b'"');
-            }
-            None => self.out.extend_from_slice(b"null"),
+        self.out.push(b'"');
+        if offset.is_some_and(|offset| self.encoder.push_id(kind, offset, self.out)) {
+            self.out.push(b'"');
+        } else {
+            self.out.pop();
+            self.out.extend_from_slice(b"null");
         }
         self
     }

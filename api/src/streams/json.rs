@@ -15,7 +15,7 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, text: &str) {
             at += block.len();
             continue;
         }
-        for (place, byte) in block.iter().enumerate().filter(|(_, byte)| needs_escape(**byte)) {
+        for (place, byte) in block.iter().enumerate().filter(|(_, byte)| ESCAPED[usize::from(**byte)]) {
             out.extend_from_slice(&bytes[copied..at + place]);
             copied = at + place + 1;
             push_escape(out, *byte);
@@ -25,7 +25,18 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&bytes[copied..]);
 }
 
-fn needs_escape(byte: u8) -> bool {
+/// What [`needs_escape`] says, for bytes looked at one by one.
+const ESCAPED: [bool; 256] = {
+    let mut escaped = [false; 256];
+    let mut byte = 0;
+    while byte < escaped.len() {
+        escaped[byte] = needs_escape(byte as u8);
+        byte += 1;
+    }
+    escaped
+};
+
+const fn needs_escape(byte: u8) -> bool {
     (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 

@@ -7,8 +7,8 @@ use scrollback_projections::Origins;
 
 use super::chunk::Builder;
 use super::filter::Filter;
-use super::ring::Taken;
 use super::frame::Encoder;
+use super::ring::Taken;
 use super::{Position, StreamError};
 
 /// How many records are looked at for one chunk or one page: a filter that matches little must not hold a reading

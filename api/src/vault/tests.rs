@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
 use scrollback_log::{ChainValue, NewRecord, Origin, Sealed};
-use scrollback_projections::ViewSettings;
 use scrollback_projections::facts::{
     self, InvitationIssued, Name, OriginStarted, Role, UserChanged, UserCreated,
 };
+use scrollback_projections::{ViewSettings, Views};
 
 use super::*;
 

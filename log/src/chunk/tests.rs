@@ -104,6 +104,23 @@ fn a_record_out_of_its_place_is_refused() {
     assert_eq!(read(Offset(1), &packer.finish()[0].1), Err(ChunkError::TimeWentBack));
 }
 
+#[test]
+fn bytes_behind_the_last_record_are_refused() {
+    let mut raw = Vec::new();
+    record(1, b"one").encode(&mut raw);
+    let alone = raw.len();
+    record(2, b"two").encode(&mut raw);
+    for encoding in [Encoding::Plain, Encoding::Lz4] {
+        let chain = ChainValue::BEGINNING;
+        assert!(read(Offset(1), &pack(encoding, 1, &chain, &raw[..alone])).is_ok());
+        assert_eq!(read(Offset(1), &pack(encoding, 1, &chain, &raw)), Err(ChunkError::Trailing));
+        assert_eq!(
+            read(Offset(1), &pack(encoding, 3, &chain, &raw)),
+            Err(ChunkError::Record(EnvelopeError::Short))
+        );
+    }
+}
+
 fn parts() -> impl Strategy<Value = Vec<Vec<u8>>> {
     prop::collection::vec(prop::collection::vec(prop::sample::select(b"abcx".to_vec()), 0..200), 1..40)
 }

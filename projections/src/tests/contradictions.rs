@@ -108,9 +108,10 @@ fn a_user_who_is_not_there_is_refused_wherever_one_is_named() {
     scene.refuses(none, &channel(someone), Some(NAME));
     let reason = Reason::Deleted;
     scene.refuses(none, &ChannelDeleted { channel: channel_at, by: someone, reason }, None);
-    let deleted =
+    let by_nobody =
         MessageDeleted { message, channel: channel_at, sender: None, imported_at: None, by: someone, reason };
-    scene.refuses(none, &deleted, None);
+    scene.refuses(none, &by_nobody, None);
+    scene.refuses(none, &MessageDeleted { sender: someone, by: None, ..by_nobody }, None);
     let by = Some(scene.user());
     let changed = UserChanged { user: NOBODY, role: Role::Owner, active: true, by };
     scene.refuses(none, &changed, Some(NAME));

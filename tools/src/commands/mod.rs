@@ -12,7 +12,6 @@ pub(crate) mod verify;
 
 use std::sync::Arc;
 
-use scrollback_api::node::NodeError;
 use scrollback_api::{Node, Settings};
 use scrollback_log::clock::SystemClock;
 
@@ -21,12 +20,12 @@ use crate::output::Progress;
 
 /// Opens a data directory that must be there, with everything running but HTTP; for the offline commands that write.
 fn open_node(common: &Common) -> anyhow::Result<Node> {
-    opened(common, |progress| Node::open_existing(offline(common), Arc::new(SystemClock), progress))
+    opened(common, |progress| Ok(Node::open_existing(offline(common), Arc::new(SystemClock), progress)?))
 }
 
 /// As [`open_node`], for the commands with which a server's life can begin: makes the data directory if it is not there.
 fn open_or_create_node(common: &Common) -> anyhow::Result<Node> {
-    opened(common, |progress| Node::open(offline(common), Arc::new(SystemClock), progress))
+    opened(common, |progress| Ok(Node::open(offline(common), Arc::new(SystemClock), progress)?))
 }
 
 /// Nobody streams from a node without HTTP, so no event is encoded.
@@ -38,10 +37,10 @@ fn offline(common: &Common) -> Settings {
 
 fn opened(
     common: &Common,
-    open: impl FnOnce(&mut dyn FnMut(scrollback_projections::Progress)) -> Result<Node, NodeError>,
+    open: impl FnOnce(&mut dyn FnMut(scrollback_projections::Progress)) -> anyhow::Result<Node>,
 ) -> anyhow::Result<Node> {
     let mut progress = Progress::start("replaying", common);
     let node = open(&mut |at| progress.fold(at));
     progress.end();
-    Ok(node?)
+    node
 }

@@ -13,7 +13,7 @@ use crate::support::server::Server;
 fn logging_in_gives_an_identity_and_logging_out_takes_it_away() {
     let (server, _) = Server::set_up(&[]);
     let mut client = server.client();
-    client.get("/api/auth/me").refused(401);
+    client.get("/api/auth/me").refused_as(401, "unauthenticated");
     let user = client.log_in("owner", PASSWORD);
     assert_eq!(user["role"], "owner");
     assert_eq!(client.get("/api/auth/me").ok(200)["id"], user["id"]);
@@ -47,7 +47,8 @@ fn a_wrong_password_and_an_unknown_name_are_told_the_same() {
     let mut client = server.client();
     let wrong = client.post("/api/auth/login", &json!({"name": "owner", "password": "not the password"}));
     let unknown = client.post("/api/auth/login", &json!({"name": "nobody", "password": "not the password"}));
-    assert_eq!(wrong.refused(401), unknown.refused(401));
+    wrong.refused_as(401, "bad_credentials");
+    unknown.refused_as(401, "bad_credentials");
     assert_eq!(wrong.text(), unknown.text());
     assert!(wrong.header("set-cookie").is_none());
 }
@@ -89,7 +90,9 @@ fn a_new_password_ends_every_other_session() {
     stream.until("caught_up");
     let wrong = json!({"password": "not the password", "to": "a new password"});
     owner.post("/api/password", &wrong).refused_as(400, "wrong_password");
-    owner.post("/api/password", &json!({"password": PASSWORD, "to": "1234567"})).refused(400);
+    owner
+        .post("/api/password", &json!({"password": PASSWORD, "to": "1234567"}))
+        .refused_as(400, "bad_password");
     other.get("/api/auth/me").ok(200);
 
     let old = owner.clone();
@@ -165,7 +168,7 @@ fn an_invitation_makes_one_member() {
 
     // A try that fails does not use the invitation up.
     guest.post(&path, &json!({"name": "OWNER", "password": PASSWORD})).refused_as(409, "name_taken");
-    guest.post(&path, &json!({"name": " guest", "password": PASSWORD})).refused(400);
+    guest.post(&path, &json!({"name": " guest", "password": PASSWORD})).refused_as(400, "bad_name");
     guest.post(&path, &json!({"name": "guest", "password": "short"})).refused(400);
     let response = guest.post(&path, &json!({"name": "guest", "password": PASSWORD}));
     let user = response.ok(201);
@@ -259,8 +262,8 @@ fn the_last_owner_cannot_step_down() {
     let me = text(&owner.get("/api/auth/me").ok(200), "id");
     let (mut member, id) = owner.invite_member("member");
     let path = format!("/api/users/{me}");
-    owner.put(&path, &json!({"role": "member"})).refused(409);
-    owner.put(&path, &json!({"active": false})).refused(409);
+    owner.put(&path, &json!({"role": "member"})).refused_as(409, "last_owner");
+    owner.put(&path, &json!({"active": false})).refused_as(409, "last_owner");
     owner.put(&format!("/api/users/{id}"), &json!({"role": "owner"})).ok(200);
     owner.put(&path, &json!({"role": "member"})).ok(200);
     owner.put(&path, &json!({"role": "owner"})).refused(403);
@@ -300,7 +303,7 @@ fn too_many_log_ins_are_put_off() {
         response.refused(401);
     }
     let response = put_off.expect("30 log-ins at once are too many");
-    response.refused(429);
+    response.refused_as(429, "rate_limited");
     let wait: u64 = response.header("retry-after").expect("Retry-After").parse().expect("whole seconds");
     assert!((1..=60).contains(&wait), "{wait}");
 }

@@ -70,10 +70,10 @@ fn a_name_that_breaks_a_rule_is_refused() {
     for name in bad {
         let response = owner.post("/api/channels", &json!({"name": name}));
         assert_eq!(response.status, 400, "{name:?}: {}", response.text());
-        response.refused(400);
+        response.refused_as(400, "bad_name");
     }
     for body in [json!({}), json!({"name": 5}), json!({"name": null}), json!(["name"]), json!("name")] {
-        owner.post("/api/channels", &body).refused(422);
+        owner.post("/api/channels", &body).refused_as(422, "bad_schema");
     }
     assert_eq!(owner.get("/api/channels").ok(200)["channels"], json!([]));
 }
@@ -140,7 +140,9 @@ fn deleting_a_channel_takes_its_messages_and_frees_its_name() {
     for _ in 0..2 {
         owner.delete(&format!("/api/channels/{channel}")).refused(404);
         owner.get(&format!("/api/channels/{channel}/messages")).refused(404);
-        owner.post(&format!("/api/channels/{channel}"), &json!({"body": "late"})).refused(404);
+        owner
+            .post(&format!("/api/channels/{channel}"), &json!({"body": "late"}))
+            .refused_as(404, "not_found");
         owner.delete(&format!("/api/messages/{}", text(&message, "id"))).refused(404);
         let boot = owner.get("/api/boot").ok(200);
         assert_eq!((&boot["channels"], &boot["messages"]), (&json!([]), &json!([])));
@@ -168,7 +170,7 @@ fn a_channel_is_deleted_by_its_creator_or_a_moderator() {
     let (mut other, other_id) = owner.invite_member("other");
     let first = creator.create_channel("first");
     let second = creator.create_channel("second");
-    other.delete(&format!("/api/channels/{first}")).refused(403);
+    other.delete(&format!("/api/channels/{first}")).refused_as(403, "forbidden");
     creator.delete(&format!("/api/channels/{first}")).ok(200);
     owner.put(&format!("/api/users/{other_id}"), &json!({"role": "moderator"})).ok(200);
     other.delete(&format!("/api/channels/{second}")).ok(200);

@@ -38,7 +38,7 @@ fn an_unknown_path_is_not_found_and_a_wrong_method_is_told_the_right_ones() {
     ];
     for (method, path, methods) in known {
         let response = owner.send(&Request::new(method, path).json(&json!({})));
-        response.refused(405);
+        response.refused_as(405, "method_not_allowed");
         let allow = response.header("allow").expect("Allow").to_owned();
         for wanted in methods {
             assert!(allow.split(',').any(|m| m.trim() == wanted), "{method} {path}: Allow: {allow}");
@@ -58,7 +58,7 @@ fn a_body_must_be_json_of_the_right_form() {
     {
         owner.send(&typed(kind, name)).refused(415);
     }
-    owner.send(&Request::new("POST", path).bytes(name)).refused(415);
+    owner.send(&Request::new("POST", path).bytes(name)).refused_as(415, "unsupported_media_type");
     let bad: [&[u8]; 9] = [
         b"",
         b"{",
@@ -73,7 +73,7 @@ fn a_body_must_be_json_of_the_right_form() {
     for body in bad {
         let response = owner.send(&typed("application/json", body));
         assert_eq!(response.status, 400, "{:?}: {}", String::from_utf8_lossy(body), response.text());
-        response.refused(400);
+        response.refused_as(400, "not_json");
     }
     let deep = [b"[".repeat(100_000), b"]".repeat(100_000)].concat();
     let response = owner.send(&typed("application/json", &deep));
@@ -96,7 +96,7 @@ fn a_body_too_large_is_refused() {
             .header("content-type", "application/json")
             .bytes(body.as_bytes())
     };
-    owner.send(&padded(BODY_BYTES_MAX + 1)).refused(413);
+    owner.send(&padded(BODY_BYTES_MAX + 1)).refused_as(413, "body_too_large");
     owner.send(&padded(BODY_BYTES_MAX)).ok(201);
 }
 
@@ -112,7 +112,7 @@ fn a_body_of_unknown_length_is_refused() {
     conn.write(b"12\r\n{\"name\":\"general\"}\r\n0\r\n\r\n").unwrap();
     conn.read_response().unwrap().refused(411);
     let none = Request::new("POST", "/api/channels").header("content-type", "application/json");
-    owner.send(&none).refused(411);
+    owner.send(&none).refused_as(411, "length_required");
     assert_eq!(owner.get("/api/channels").ok(200)["channels"], json!([]));
 }
 

@@ -132,7 +132,7 @@ fn a_key_is_1_to_128_printable_characters() {
     for bad in ["", "\u{fc}", "a\tb", &"k".repeat(129)] {
         let response = say(&mut owner, &channel, bad, "bad");
         assert_eq!(response.status, 400, "{bad:?}: {}", response.text());
-        response.refused(400);
+        response.refused_as(400, "bad_key");
     }
     let said: Vec<Value> =
         owner.history(&channel, 50).into_iter().map(|message| message["body"].clone()).collect();

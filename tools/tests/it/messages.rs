@@ -51,15 +51,15 @@ fn a_body_that_breaks_a_rule_is_refused() {
     let channel = owner.create_channel("general");
     let path = format!("/api/channels/{channel}");
     for body in ["", " ", "\n\t ", "\u{3000}\u{2003}"] {
-        owner.post(&path, &json!({"body": body})).refused(400);
+        owner.post(&path, &json!({"body": body})).refused_as(400, "bad_body");
     }
     for control in ['\u{0}', '\u{7}', '\r', '\u{1b}', '\u{7f}', '\u{85}', '\u{9f}'] {
         let response = owner.post(&path, &json!({"body": format!("a{control}b")}));
         assert_eq!(response.status, 400, "{control:?}: {}", response.text());
-        response.refused(400);
+        response.refused_as(400, "bad_body");
     }
     for body in [json!({}), json!({"body": 1}), json!({"body": null}), json!({"text": "x"}), json!([])] {
-        owner.post(&path, &body).refused(422);
+        owner.post(&path, &body).refused_as(422, "bad_schema");
     }
     assert!(owner.history(&channel, 50).is_empty());
 }
@@ -70,7 +70,9 @@ fn a_body_has_at_most_64_kib_of_utf_8() {
     let channel = owner.create_channel("general");
     let widest = "\u{1f600}".repeat(BODY_BYTES_MAX / 4);
     let said = owner.say(&channel, &widest);
-    owner.post(&format!("/api/channels/{channel}"), &json!({"body": format!("{widest}x")})).refused(413);
+    owner
+        .post(&format!("/api/channels/{channel}"), &json!({"body": format!("{widest}x")}))
+        .refused_as(413, "message_too_large");
     let page = owner.get(&format!("/api/channels/{channel}/messages")).ok(200);
     assert_eq!(page["messages"], json!([said]));
 }
@@ -84,10 +86,10 @@ fn a_message_is_deleted_by_its_author_or_a_moderator_once() {
     let first = author.say(&channel, "first");
     let second = author.say(&channel, "second");
     let path = |message: &Value| format!("/api/messages/{}", text(message, "id"));
-    other.delete(&path(&first)).refused(403);
+    other.delete(&path(&first)).refused_as(403, "forbidden");
     let deleted = author.delete(&path(&first)).ok(200);
     assert_eq!(deleted["id"], first["id"]);
-    author.delete(&path(&first)).refused(404);
+    author.delete(&path(&first)).refused_as(404, "not_found");
     other.delete(&path(&first)).refused(404);
     owner.put(&format!("/api/users/{other_id}"), &json!({"role": "moderator"})).ok(200);
     other.delete(&path(&second)).ok(200);

@@ -1,7 +1,8 @@
 //! The shapes of events, which are written by hand where they are encoded.
 
 use utoipa::openapi::schema::{
-    AnyOfBuilder, ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type,
+    AnyOfBuilder, ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat,
+    SchemaType, Type,
 };
 use utoipa::openapi::{Ref, RefOr};
 
@@ -81,9 +82,9 @@ pub(super) fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
 fn poll() -> Object {
     let events = ArrayBuilder::new().items(RefOr::<Schema>::Ref(Ref::from_schema_name("Event")));
     let token = ObjectBuilder::new()
-        .schema_type(Type::String)
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
         .pattern(Some("^[0-9]{1,20}-[0-9a-f]{8}$"))
-        .description(Some("The resume token to poll after next."));
+        .description(Some("The resume token to poll after next; null when the log could not go on."));
     let resume =
         object_of(one_of(&["ok", "ahead", "other_history"]), "Whether the log could go on from there.");
     ObjectBuilder::new()

@@ -3,6 +3,7 @@
 mod accounts;
 mod boot;
 mod channels;
+mod cost;
 mod edges;
 mod history;
 

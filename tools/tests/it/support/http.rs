@@ -10,6 +10,9 @@ use serde_json::Value;
 /// No answer of the server takes longer than this; a test that waits longer has found a hang.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(40);
 
+/// Where every code is listed with its status.
+const API_DOC: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md"));
+
 /// The largest head or body that a test is ready to read, so that a runaway answer ends the test, not the machine.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
@@ -42,7 +45,8 @@ impl Response {
         serde_json::from_slice(&self.body).expect("an answer in JSON")
     }
 
-    /// Asserts a refusal: this status, a complete `problem+json`, a code; gives the code.
+    /// Asserts a refusal: this status, a complete `problem+json`, a code that is documented with this status; gives the
+    /// code.
     #[track_caller]
     pub(crate) fn refused(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{}", self.text());
@@ -52,10 +56,14 @@ impl Response {
             assert!(problem[field].is_string(), "`{field}` is missing in {problem}");
         }
         assert_eq!(problem["status"], status, "the status inside the problem: {problem}");
-        problem["code"].as_str().unwrap().to_owned()
+        let code = problem["code"].as_str().unwrap();
+        assert_ne!(code, "internal", "a defect of the server: {problem}");
+        let row = format!("| {status} | `{code}` |");
+        assert!(API_DOC.contains(&row), "docs/api.md does not list {status} `{code}`");
+        code.to_owned()
     }
 
-    /// Asserts a refusal with a code that the contract names.
+    /// Asserts a refusal with this code.
     #[track_caller]
     pub(crate) fn refused_as(&self, status: u16, code: &str) {
         assert_eq!(self.refused(status), code, "{}", self.text());
