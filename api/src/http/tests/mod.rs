@@ -3,7 +3,6 @@
 mod accounts;
 mod boot;
 mod channels;
-mod cost;
 mod edges;
 mod history;
 
