@@ -4,7 +4,7 @@
 //! part, which stays for ever, and may have a *text* part (what people typed), which can be erased later without
 //! breaking the chain of hashes that runs through the log.
 //!
-//! The way of a record: [`NewRecord`] → sealed by [`Log::append`] (offset, time, salt, chain) → stored and synced by
+//! The way of a record: [`NewRecord`] → sealed by [`Appender::append`] (offset, time, salt, chain) → stored and synced by
 //! an [`Engine`] → applied by the caller's [`Machine`] → published as the new head. Readers only ever see what lies at
 //! or below the published head, and every read passes the masks, so a deleted text is gone from the moment its deletion
 //! is durable, long before it is erased from the disk.

@@ -18,7 +18,8 @@ use scrollback_log::{
 /// Plain, so that texts can be found in the files.
 fn options() -> LogOptions {
     // Plain, and short enough for one value, so that a text lies on the disk in one piece.
-    let chunks = ChunkOptions { encoding: Encoding::Plain, raw_bytes_max: 4 * 1024, ..ChunkOptions::default() };
+    let chunks =
+        ChunkOptions { encoding: Encoding::Plain, raw_bytes_max: 4 * 1024, ..ChunkOptions::default() };
     LogOptions { chunks, ..LogOptions::default() }
 }
 

@@ -1,6 +1,6 @@
 //! The HTTP interface.
 //!
-//! A connection is taken by [`accept`], which hands each request to one warp filter made by [`routes`]. That finds the call
+//! A connection is taken by [`accept`], which hands each request to one warp filter made by `routes`. That finds the call
 //! in a table, checks what all calls want (set-up, origin, identity, query, body) and runs the call's handler: one file
 //! per kind of thing. A handler reads the views, or hands a command to the log's writer, and answers; everything that
 //! goes wrong is a [`problem::Problem`].

@@ -2,7 +2,7 @@
 //!
 //! Table `chunks`: the key is the chunk's first offset, 8 bytes, big endian. A chunk longer than a value may be is
 //! split: a value of exactly [`VALUE_BYTES_MAX`] bytes goes on in the key that has the part's number, from 1, as two
-//! more big-endian bytes. An empty first part is a [fence](super::fences) and no chunk. Table `marks`: the value is 8 bytes, little endian, and their CRC32.
+//! more big-endian bytes. An empty first part is a fence (see `fences`) and no chunk. Table `marks`: the value is 8 bytes, little endian, and their CRC32.
 
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
