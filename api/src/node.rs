@@ -243,6 +243,26 @@ impl Node {
     }
 }
 
+impl Node {
+    /// [`Node::close`] for a node that nobody else holds: afterwards the store also writes its snapshot, so that damage
+    /// that comes later is found where it is read and touches nothing else.
+    ///
+    /// # Errors
+    /// As for [`Node::close`].
+    pub fn finish(self) -> Result<(), NodeError> {
+        self.close()?;
+        let options = log_options(&self.settings);
+        let dir = self.into_dir();
+        Ok(scrollback_log::finish(&dir, &options)?)
+    }
+
+    /// The directory, once all else is dropped.
+    fn into_dir(self) -> DataDir {
+        let Node { dir, .. } = self;
+        dir
+    }
+}
+
 /// Appends the first record of a new log.
 fn begin(
     appender: &mut Appender,

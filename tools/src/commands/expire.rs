@@ -30,7 +30,7 @@ pub(crate) fn run(common: &Common, typed: &Expire) -> anyhow::Result<()> {
         });
     progress.end();
     let expired = expired?;
-    node.close()?;
+    node.finish()?;
     let text = if typed.confirm.dry_run {
         format!("{expired} messages would expire; nothing was written")
     } else {

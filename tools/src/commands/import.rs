@@ -24,7 +24,7 @@ pub(crate) fn run(common: &Common, typed: &Import) -> anyhow::Result<()> {
     let node = open_or_create_node(common)?;
     let outcome = import(common, typed, &node);
     // What was imported before an error stays; the checkpoint makes the next run start where this one ended.
-    node.close()?;
+    node.finish()?;
     outcome.with_context(failed)
 }
 

@@ -17,6 +17,9 @@ use crate::output::Progress;
 /// After a failed write reads go on this long, so that clients can be told, before the process ends.
 const READS_AFTER_FAILURE: Duration = Duration::from_secs(3);
 
+/// How long what runs on other threads may take to end after the drain.
+const TASKS_END_WITHIN: Duration = Duration::from_secs(1);
+
 /// How serving ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
@@ -50,7 +53,13 @@ pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
         // Dropping the store after a failed write can hang, and a second signal asked for no more waiting.
         std::process::exit(1);
     }
-    node.close().context("closing the data directory")?;
+    runtime.shutdown_timeout(TASKS_END_WITHIN);
+    match Arc::try_unwrap(node) {
+        Ok(node) => node.finish(),
+        // A blocking read is still running; the data is closed all the same, only without sled's snapshot.
+        Err(node) => node.close(),
+    }
+    .context("closing the data directory")?;
     tracing::info!("stopped");
     Ok(())
 }

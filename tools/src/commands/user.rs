@@ -27,7 +27,7 @@ pub(crate) fn run(common: &Common, typed: User) -> anyhow::Result<()> {
         _ => Ok(()),
     };
     let users = operator::list_users(&node);
-    node.close()?;
+    node.finish()?;
     outcome?;
     let lines: Vec<String> = users
         .iter()
