@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::client::Identity;
+use serde_json::json;
+
+use crate::support::client::{Identity, text};
 use crate::support::count;
 use crate::support::server::{Server, run};
 
@@ -15,11 +17,14 @@ fn every_answer_to_generated_requests_is_described() {
     let channel = owner.create_channel("general");
     owner.say(&channel, "hello");
     let Identity::Cookie(cookie) = owner.identity.clone() else { panic!("the owner has a cookie") };
+    let (_, member) = owner.invite_member("member");
+    let spare = owner.post("/api/tokens", &json!({ "label": "spare" })).ok(201);
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let home = manifest.join("../target/real-clients");
     let url = format!("http://{}/api/openapi.json", server.address.get());
     let mut command = Command::new(home.join("venv/bin/schemathesis"));
     command.current_dir(&home).env("SCROLLBACK_IDENTITY", cookie.trim_start_matches("identity="));
+    command.env("SCROLLBACK_MEMBER", member).env("SCROLLBACK_SPARE_TOKEN", text(&spare, "id"));
     command.arg("--config-file").arg(manifest.join("tests/clients/schemathesis.toml")).args(["run", &url]);
     command.args(["--no-color", "--checks", "all", "--phases", "examples,coverage,fuzzing"]);
     command.args(["--max-examples", &count("SCROLLBACK_B1_EXAMPLES", 50).to_string()]);
@@ -27,6 +32,7 @@ fn every_answer_to_generated_requests_is_described() {
     let said = format!("{}{}", ended.stdout, ended.stderr);
     eprintln!("{said}");
     assert_eq!(ended.code, Some(0), "schemathesis found something");
+    // Else much of what it saw was 401.
     owner.get("/api/auth/me").ok(200);
     server.stop();
     server.operate("verify", &[]).must_exit(0);
