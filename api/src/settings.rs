@@ -1,6 +1,7 @@
 //! Every limit and period of the server, with its default.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where `/metrics` is served instead of on `listen`.
     pub metrics_listen: Option<SocketAddr>,
+    /// How many threads serve requests and streams. The writer, the store and slow reads have threads of their own.
+    pub threads: NonZeroUsize,
     /// The URL under which browsers reach the server; an `https` one makes cookies `Secure`.
     pub public_url: Option<String>,
     /// Peers whose `X-Forwarded-For` counts.
@@ -116,6 +119,7 @@ impl Default for Settings {
             data: PathBuf::from("./scrollback-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             metrics_listen: None,
+            threads: half_the_cores(),
             public_url: None,
             trusted_proxies: Vec::new(),
             lifetimes: Lifetimes {
@@ -158,4 +162,10 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(5),
         }
     }
+}
+
+/// More threads mostly wake each other: a request hops between them and the writer, which needs a core too.
+fn half_the_cores() -> NonZeroUsize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    NonZeroUsize::new(cores / 2).unwrap_or(NonZeroUsize::MIN)
 }

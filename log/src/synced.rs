@@ -12,15 +12,17 @@
 //! - what lies behind damage that is newer than its snapshot it takes for a torn tail and overwrites, and it writes a
 //!   snapshot only when it opens: so [`SyncedDb::write_snapshot`] opens it once more after a clean stop;
 //! - a `snap.*.generating` file left by a crash can be taken for a snapshot: such files are removed before opening;
+//! - its file grows with every commit, so that every sync has a new length to write too: while commits are small, the
+//!   file is filled with zeros ahead of what sled writes;
 //! - its files get default permissions: the directory is 0700 and the files are set to 0600 after opening.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Write as _};
 use std::ops::{Bound, Deref, RangeBounds};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,10 @@ use crate::data_dir::{create_private_dir, fsync_dir};
 pub const VALUE_BYTES_MAX: usize = 6 * 1024;
 /// The longest key there can be.
 pub const KEY_BYTES_MAX: usize = 256;
+/// How far the file is filled with zeros when a small commit has made it grow.
+const FILL_BYTES: usize = 1 << 20;
+/// A commit that made the file grow by more has no use for it: the next one would too.
+const FILL_AFTER_GROWTH_MAX: u64 = FILL_BYTES as u64 / 8;
 /// How long an open waits for the handles of an earlier open in this process: sled lets go of its file from a thread
 /// of its own, a little after it is dropped.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -51,6 +57,8 @@ pub struct SyncedTree {
 struct Shared {
     dir: PathBuf,
     file: File,
+    /// How long the file was after the last commit.
+    file_bytes: AtomicU64,
     failed: AtomicBool,
     /// sled's flush can deadlock when it is called from two threads at once.
     committing: Mutex<()>,
@@ -132,6 +140,7 @@ impl SyncedDb {
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             file,
+            file_bytes: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             committing: Mutex::new(()),
         });
@@ -209,6 +218,7 @@ impl SyncedDb {
         }
         changed();
         shared.call(|| self.db.flush())?;
+        shared.fill_ahead();
         shared.file.sync_data().map_err(|source| SyncedError::Io { dir: shared.dir(), source })
     }
 
@@ -344,6 +354,17 @@ impl Shared {
         if self.failed.load(Ordering::SeqCst) { Err(SyncedError::Failed { dir: self.dir() }) } else { Ok(()) }
     }
 
+    /// Fills the file with zeros if the last commit has made it grow by a little. The file is open for appending, so what
+    /// sled writes at this moment from a thread of its own lies before the zeros, or over them, but never under them. sled
+    /// takes them for free space and cuts them off when it opens. Without them commits are slower, so a failure is none.
+    fn fill_ahead(&self) {
+        let Ok(length) = self.file.metadata().map(|metadata| metadata.len()) else { return };
+        let grown = length.saturating_sub(self.file_bytes.swap(length, Ordering::Relaxed));
+        if (1..=FILL_AFTER_GROWTH_MAX).contains(&grown) && (&self.file).write_all(&[0; FILL_BYTES]).is_ok() {
+            self.file_bytes.store(length + FILL_BYTES as u64, Ordering::Relaxed);
+        }
+    }
+
     /// Calls into sled. Its panics, which damaged files can cause, become errors.
     fn call<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, SyncedError> {
         let error = match catch_unwind(AssertUnwindSafe(call)) {
@@ -403,13 +424,7 @@ fn prepare(dir: &Path) -> io::Result<File> {
             std::fs::remove_file(entry.path())?;
         }
     }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(dir.join("db"))?;
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(dir.join("db"))?;
     file.sync_data()?;
     Ok(file)
 }

@@ -51,6 +51,33 @@ fn what_is_committed_is_there_after_a_kill() {
 }
 
 #[test]
+fn small_commits_write_into_zeros_that_the_next_open_cuts_off() {
+    let space = tempfile::tempdir().unwrap();
+    let dir = space.path().join("db");
+    let length = || std::fs::metadata(dir.join("db")).unwrap().len();
+    let commit = |db: &SyncedDb, number: u64| {
+        let tree = db.tree("tree").unwrap();
+        let mut batch = SyncedBatch::default();
+        batch.put(&tree, &number.to_be_bytes(), &[7; 100]).unwrap();
+        db.commit(batch).unwrap();
+        length()
+    };
+    let db = open(&dir);
+    let first = commit(&db, 0);
+    let lengths: Vec<u64> = (1..200).map(|number| commit(&db, number)).collect();
+    assert!(
+        lengths.iter().all(|length| *length == first),
+        "a commit within the zeros leaves the length alone"
+    );
+
+    drop(db);
+    let db = open(&dir);
+    assert!(length() < first, "zeros are free space");
+    let tree = db.tree("tree").unwrap();
+    assert!((0..200_u64).all(|number| tree.get(&number.to_be_bytes()).unwrap().is_some()));
+}
+
+#[test]
 fn what_is_too_long_is_refused_and_nothing_is_harmed() {
     let space = tempfile::tempdir().unwrap();
     let db = open(&space.path().join("db"));

@@ -1,6 +1,7 @@
 //! What can be typed. Every flag can also be given as an environment variable `SCROLLBACK_...`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -108,6 +109,9 @@ pub(crate) struct Serve {
     /// How long an invitation is open
     #[arg(long, env = "SCROLLBACK_INVITATION_LIFE", default_value = "24h", value_name = "TIME", value_parser = duration)]
     invitation_life: Duration,
+    /// How many threads serve requests and streams; half the cores if not given
+    #[arg(long, env = "SCROLLBACK_THREADS", value_name = "N")]
+    threads: Option<NonZeroUsize>,
     /// The most connections at once
     #[arg(long, env = "SCROLLBACK_CONNECTIONS_MAX", default_value_t = 16_384, value_name = "N")]
     connections_max: usize,
@@ -161,6 +165,7 @@ impl Serve {
         let mut settings = common.settings();
         settings.listen = self.listen;
         settings.metrics_listen = self.metrics_listen;
+        settings.threads = self.threads.unwrap_or(settings.threads);
         settings.public_url = self.public_url;
         settings.trusted_proxies = self.trusted_proxy;
         settings.lifetimes.messages = self.message_expiry.0;

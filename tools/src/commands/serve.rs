@@ -33,6 +33,7 @@ enum End {
 
 pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
     let settings = typed.settings(common);
+    let threads = settings.threads.get();
     // Bound before the log is opened: a taken port is told at once, not after a long replay.
     let listener = bind(settings.listen)?;
     let figures = settings.metrics_listen.map(bind).transpose()?;
@@ -41,8 +42,11 @@ pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
     progress.end();
     let node = Arc::new(node?);
     node.start_housekeeping()?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
     let end = runtime.block_on(serve(&node, listener, figures))?;
     if end != End::Stopped {
         if end == End::WriteFailed {
