@@ -16,7 +16,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where `/metrics` is served instead of on `listen`.
     pub metrics_listen: Option<SocketAddr>,
-    /// How many threads serve requests and streams. The writer, the store and slow reads have threads of their own.
+    /// How many threads serve requests, and how many others serve streams. The writer, the store and slow reads have
+    /// threads of their own.
     pub threads: NonZeroUsize,
     /// The URL under which browsers reach the server; an `https` one makes cookies `Secure`.
     pub public_url: Option<String>,

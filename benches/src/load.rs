@@ -11,6 +11,7 @@ pub(crate) mod idle;
 pub(crate) mod offer;
 pub(crate) mod post;
 pub(crate) mod seed;
+mod transcript;
 
 use std::net::SocketAddr;
 

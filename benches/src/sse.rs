@@ -33,6 +33,24 @@ pub(crate) struct Event<'a> {
     pub(crate) data: &'a [u8],
 }
 
+/// Who is shown the events of a stream.
+pub(crate) trait Sink {
+    /// How many bytes at the start of `body`, which begins with an event, are whole events that it recognizes as they
+    /// are: they are not parsed.
+    fn known(&mut self, _body: &[u8]) -> usize {
+        0
+    }
+
+    /// The next event, and the bytes it was read from.
+    fn event(&mut self, event: Event<'_>, bytes: &[u8]);
+}
+
+impl<F: FnMut(Event<'_>)> Sink for F {
+    fn event(&mut self, event: Event<'_>, _bytes: &[u8]) {
+        self(event);
+    }
+}
+
 /// Cuts a body into events.
 #[derive(Default)]
 struct Events {
@@ -41,7 +59,7 @@ struct Events {
 }
 
 impl Events {
-    fn feed(&mut self, mut body: &[u8], sink: &mut impl FnMut(Event<'_>)) -> Result<()> {
+    fn feed(&mut self, mut body: &[u8], sink: &mut impl Sink) -> Result<()> {
         if body.is_empty() {
             return Ok(());
         }
@@ -65,14 +83,25 @@ impl Events {
 }
 
 /// Gives every whole event in `body` to `sink` and says how many bytes they took.
-fn parse(body: &[u8], sink: &mut impl FnMut(Event<'_>)) -> usize {
-    let (mut whole, mut at, mut event) = (0, 0, Event::default());
-    while let Some(length) = memchr(b'\n', &body[at..]) {
+fn parse(body: &[u8], sink: &mut impl Sink) -> usize {
+    let mut at = 0;
+    loop {
+        at += sink.known(&body[at..]);
+        let Some(length) = parse_one(&body[at..], sink) else { return at };
+        at += length;
+    }
+}
+
+/// Gives the first event in `body` to `sink` and says how many bytes it took; none if it is not all there.
+fn parse_one(body: &[u8], sink: &mut impl Sink) -> Option<usize> {
+    let (mut at, mut event) = (0, Event::default());
+    loop {
+        let length = memchr(b'\n', &body[at..])?;
         let line = &body[at..at + length];
         at += length + 1;
         if line.is_empty() {
-            sink(event);
-            (whole, event) = (at, Event::default());
+            sink.event(event, &body[..at]);
+            return Some(at);
         } else if let Some(value) = line.strip_prefix(b"data: ") {
             event.data = value;
         } else if let Some(value) = line.strip_prefix(b"id: ") {
@@ -81,7 +110,6 @@ fn parse(body: &[u8], sink: &mut impl FnMut(Event<'_>)) -> usize {
             event.name = value;
         }
     }
-    whole
 }
 
 /// An open stream.
@@ -122,7 +150,7 @@ impl Stream {
     }
 
     /// Waits for bytes, reads once, and gives the events that are whole now to `sink`; false at the stream's end.
-    pub(crate) async fn read(&mut self, sink: &mut impl FnMut(Event<'_>)) -> Result<bool> {
+    pub(crate) async fn read(&mut self, sink: &mut impl Sink) -> Result<bool> {
         if !self.early.is_empty() {
             let early = std::mem::take(&mut self.early);
             return self.take(&early, sink);
@@ -140,7 +168,7 @@ impl Stream {
         .await
     }
 
-    fn take(&mut self, bytes: &[u8], sink: &mut impl FnMut(Event<'_>)) -> Result<bool> {
+    fn take(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<bool> {
         self.bytes += bytes.len() as u64;
         let Some(coding) = &mut self.coding else {
             self.events.feed(bytes, sink)?;
@@ -168,7 +196,7 @@ mod tests {
         for piece in 1..=body.len() {
             let (mut events, mut seen) = (Events::default(), Vec::new());
             for part in body.chunks(piece) {
-                events.feed(part, &mut |event| {
+                events.feed(part, &mut |event: Event<'_>| {
                     seen.push([event.id, event.name, event.data].map(|field| field.to_vec()));
                 })?;
             }

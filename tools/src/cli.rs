@@ -109,7 +109,7 @@ pub(crate) struct Serve {
     /// How long an invitation is open
     #[arg(long, env = "SCROLLBACK_INVITATION_LIFE", default_value = "24h", value_name = "TIME", value_parser = duration)]
     invitation_life: Duration,
-    /// How many threads serve requests and streams; half the cores if not given
+    /// How many threads serve requests, and as many more streams; half the cores if not given
     #[arg(long, env = "SCROLLBACK_THREADS", value_name = "N")]
     threads: Option<NonZeroUsize>,
     /// The most connections at once

@@ -1,7 +1,8 @@
 //! The accept loop: who may connect, and how a stop ends what is connected.
 //!
 //! It stands in for the HTTP library's own server, which has no limit on connections, no time limits, no `TCP_NODELAY` and
-//! no end to its draining.
+//! no end to its draining. A connection that becomes a stream moves to another runtime, so that a request does not wait
+//! while thousands of streams are written to.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -15,8 +16,9 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use warp::reply::Response;
 
@@ -45,12 +47,14 @@ pub struct Drained {
 }
 
 /// Serves `service` on `listener` until `stopping` turns true, and then at most the drain timeout longer: no new
-/// connections, the requests under way get their answers, and streams are told to end by their own means.
+/// connections, the requests under way get their answers, and streams are told to end by their own means. Streams run on
+/// the runtime `streams`.
 pub async fn serve<S>(
     listener: TcpListener,
     service: S,
     settings: &Settings,
     mut stopping: watch::Receiver<bool>,
+    streams: &Handle,
 ) -> Drained
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -63,7 +67,8 @@ where
     };
     let permits = Arc::new(Semaphore::new(settings.connections.total_max.min(Semaphore::MAX_PERMITS)));
     let addresses = Arc::new(Addresses::new(settings.connections.per_address_max));
-    let mut connections = JoinSet::new();
+    let mut connections =
+        Connections { tasks: JoinSet::new(), streams, write_timeout: settings.streams.write_timeout };
     loop {
         let stopped = stopping.clone();
         let (socket, peer, permit) = tokio::select! {
@@ -71,10 +76,7 @@ where
             // A sender that is gone will not stop anything; it went with whoever wanted the server.
             // What it gives is a lock's guard, which must not live on into the other branches.
             () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => break,
-            Some(ended) = connections.join_next() => {
-                report(ended);
-                continue;
-            }
+            Some(()) = connections.settle_next() => continue,
             accepted = accept(&listener, &permits) => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -88,47 +90,82 @@ where
         match addresses.enter(peer.ip()) {
             Some(entered) => {
                 let service = service.clone();
-                connections.spawn(async move {
-                    let _held = (open, entered);
-                    // In a box of its own, which is freed before the connection goes on as a stream.
-                    let handed = Box::pin(converse(socket, peer, service, limits, stopped)).await;
-                    if let Some(Handed { socket, stream, head, framing }) = handed {
-                        stream(socket, head, framing).await;
-                    }
+                let held = Held { _open: open, _entered: entered };
+                connections.tasks.spawn(async move {
+                    let handed = converse(socket, peer, service, limits, stopped).await?;
+                    Some((handed, held))
                 });
             }
             None => {
-                connections.spawn(async move {
+                connections.tasks.spawn(async move {
                     let _held = open;
                     let problem = Problem::new(Code::RateLimited, "too many connections from this address");
                     refuse(socket, problem.retry_after(CROWDED_RETRY)).await;
+                    None
                 });
             }
         }
     }
     drop(listener);
-    drain(connections, settings.drain_timeout).await
+    connections.drain(settings.drain_timeout).await
 }
 
-async fn drain(mut connections: JoinSet<()>, within: Duration) -> Drained {
-    let all = async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
+/// The tasks of all connections. One that ends with a connection that is to become a stream is followed by the stream's.
+struct Connections<'a> {
+    tasks: JoinSet<Option<(Handed, Held)>>,
+    streams: &'a Handle,
+    write_timeout: Duration,
+}
+
+impl Connections<'_> {
+    /// Waits until a task has ended, and lets its stream begin, if there is to be one. None when there is no task.
+    async fn settle_next(&mut self) -> Option<()> {
+        match self.tasks.join_next().await? {
+            Ok(Some((handed, held))) => self.begin(handed, held),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "a connection's task has died"),
         }
-    };
-    let _ = timeout(within, all).await;
-    let cut = connections.len();
-    if cut > 0 {
-        tracing::warn!(connections = cut, "these did not end in time and are cut");
-        connections.shutdown().await;
+        Some(())
     }
-    Drained { cut }
+
+    fn begin(&mut self, Handed { socket, stream, head, framing }: Handed, held: Held) {
+        // Sockets belong to the runtime that watches them.
+        let moved = socket.into_std().and_then(|socket| {
+            let _entered = self.streams.enter();
+            TcpStream::from_std(socket)
+        });
+        match moved {
+            Ok(socket) => {
+                let write_timeout = self.write_timeout;
+                let stream = async move {
+                    let _held = held;
+                    // A socket that is new to a runtime is taken for full until it is asked.
+                    if matches!(timeout(write_timeout, socket.writable()).await, Ok(Ok(()))) {
+                        stream(socket, head, framing).await;
+                    }
+                    None
+                };
+                self.tasks.spawn_on(stream, self.streams);
+            }
+            Err(error) => tracing::warn!(%error, "a connection could not become a stream"),
+        }
+    }
+
+    async fn drain(mut self, within: Duration) -> Drained {
+        let _ = timeout(within, async { while self.settle_next().await.is_some() {} }).await;
+        let cut = self.tasks.len();
+        if cut > 0 {
+            tracing::warn!(connections = cut, "these did not end in time and are cut");
+            self.tasks.shutdown().await;
+        }
+        Drained { cut }
+    }
 }
 
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a connection's task has died");
-    }
+/// What a connection holds for as long as it is open.
+struct Held {
+    _open: Open,
+    _entered: Option<Entered>,
 }
 
 /// Waits for room and then for a connection, so that those for which there is no room wait in the system's queue.

@@ -11,6 +11,7 @@ use governor::clock::DefaultClock;
 use http::{HeaderMap, Method};
 use scrollback_log::{Offset, Timestamp};
 use scrollback_projections::Views;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use warp::path::FullPath;
 
@@ -40,6 +41,8 @@ pub struct Server {
     pub(super) sign_ins: SignInLimits<DefaultClock>,
     pub(super) setup_token: Option<SetupToken>,
     pub(super) streams: Arc<Streams>,
+    /// Where streams run, so that requests do not wait for them.
+    pub(super) streams_runtime: Handle,
     /// Turns true when the server begins to stop.
     pub(super) stopping: watch::Receiver<bool>,
     heavy_reads: Semaphore,
@@ -66,10 +69,11 @@ pub(super) struct Call {
 
 impl Server {
     /// The state of a server on `node`. A set-up token is drawn when it listens beyond loopback and nobody has set it
-    /// up. Must be called inside a tokio runtime.
+    /// up. Streams will run on the runtime `streams`.
     #[must_use]
-    pub fn new(node: Arc<Node>, stopping: watch::Receiver<bool>) -> Arc<Server> {
+    pub fn new(node: Arc<Node>, stopping: watch::Receiver<bool>, streams: Handle) -> Arc<Server> {
         figures::install();
+        let _entered = streams.enter();
         let settings = Arc::clone(&node.settings);
         let sources = Sources {
             log: Arc::clone(&node.log),
@@ -88,6 +92,7 @@ impl Server {
             heavy_reads: Semaphore::new(HEAVY_READS_MAX),
             set_up: AtomicBool::new(set_up),
             streams: Streams::start(sources, settings.streams.clone(), settings.drain_timeout),
+            streams_runtime: streams.clone(),
             stopping,
             node,
         })
@@ -186,7 +191,7 @@ impl Server {
         if self.node.log.head().offset >= offset {
             return Ok(());
         }
-        tokio::runtime::Handle::current().block_on(self.reach(offset))
+        Handle::current().block_on(self.reach(offset))
     }
 
     /// Waits until everything up to `offset` is published, for as long as a request may wait for a state.

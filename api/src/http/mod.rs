@@ -54,7 +54,8 @@ pub async fn serve(server: Arc<Server>, listener: TcpListener, figures: Option<T
         let server = Arc::clone(&server);
         async move {
             let service = TowerToHyperService::new(warp::service(filter(Arc::clone(&server), serves)));
-            accept::serve(listener, service, &server.node.settings, server.stopping.clone()).await
+            let stopping = server.stopping.clone();
+            accept::serve(listener, service, &server.node.settings, stopping, &server.streams_runtime).await
         }
     };
     let figures = async {

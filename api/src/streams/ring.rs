@@ -2,7 +2,8 @@
 //!
 //! The writer appends a batch's frames before it publishes their head, so whoever has seen a head finds every record up
 //! to it here or, when it has been pushed out, in the log. Readers copy what they want; but many readers that stand at
-//! the same offset want the same bytes, and for them one copy, ready to be sent, is kept.
+//! the same offset want the same bytes, and for them one copy, ready to be sent, is kept. Readers that have fallen behind
+//! read to the ends of segments: so they stand at the same offsets again, wherever they were left.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -19,9 +20,9 @@ use super::{Chunk, Position};
 
 /// A segment takes no more frames once it holds this many bytes: a redaction rewrites one segment.
 const SEGMENT_BYTES: usize = 64 << 10;
-/// How many ready chunks are kept. One is enough while all readers keep up; a few more serve those that a pass has not
-/// reached when the next one begins.
-const READY_MAX: usize = 4;
+/// How many ready chunks are kept. Few are enough while all readers keep up; more serve those that are some segments
+/// behind.
+const READY_MAX: usize = 32;
 
 /// What a ring gives a reader.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ struct Entry {
 /// A chunk of all frames between two offsets.
 struct Ready {
     after: Offset,
-    head: Offset,
+    end: Offset,
     bytes_max: usize,
     taken: Taken,
 }
@@ -85,6 +86,16 @@ struct Ready {
 struct Scratch {
     frames: Vec<u8>,
     entries: Vec<(usize, Entry)>,
+}
+
+impl Ready {
+    fn is(&self, after: Offset, end: Offset, bytes_max: usize) -> bool {
+        (self.after, self.end, self.bytes_max) == (after, end, bytes_max)
+    }
+
+    fn taken(&self) -> Taken {
+        self.taken.clone()
+    }
 }
 
 impl Segment {
@@ -246,20 +257,23 @@ impl Ring {
     /// filter. `head` must be a published head.
     #[must_use]
     pub fn read(&self, after: Offset, head: Offset, bytes_max: usize, filter: Option<&Filter>) -> RingRead {
-        if filter.is_none()
-            && let Some(ready) = self
-                .ready()
-                .iter()
-                .find(|ready| (ready.after, ready.head, ready.bytes_max) == (after, head, bytes_max))
-        {
-            return RingRead::Frames(ready.taken.clone());
-        }
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(taken) = take(&segments, after, head, bytes_max, filter) else { return RingRead::Behind };
-        if filter.is_none() {
+        let Some((index, place)) = segments.find(after.next()) else { return RingRead::Behind };
+        if filter.is_some() {
+            let taken = take(&segments, after, head, bytes_max, filter);
+            return taken.map_or(RingRead::Behind, RingRead::Frames);
+        }
+        let end = head.min(segments.deque[index].last());
+        let ready = self.ready().iter().find(|ready| ready.is(after, end, bytes_max)).map(Ready::taken);
+        if let Some(taken) = ready {
+            return RingRead::Frames(taken);
+        }
+        let Some(taken) = take(&segments, after, end, bytes_max, None) else { return RingRead::Behind };
+        // What begins in the middle of an old segment nobody else is likely to want.
+        if place == 0 || end == head {
             let mut ready = self.ready();
             ready.truncate(READY_MAX - 1);
-            ready.push_front(Ready { after, head, bytes_max, taken: taken.clone() });
+            ready.push_front(Ready { after, end, bytes_max, taken: taken.clone() });
         }
         RingRead::Frames(taken)
     }

@@ -75,7 +75,7 @@ struct Running {
     framing: Framing,
     /// Where the client stands that has got all that was sent. Behind the cursor while a chunk is being sent.
     sent: Option<Position>,
-    /// Whether the socket has taken only part of a chunk, so that nothing else can follow.
+    /// Whether the socket has taken only part of a chunk, or not even the head, so that nothing else can follow.
     torn: bool,
 }
 
@@ -106,7 +106,7 @@ impl Sse {
             socket,
             framing,
             sent,
-            torn: false,
+            torn: true,
         };
         let Err(end) = running.talk(resume, head).await;
         if let End::Told(reason) = end {

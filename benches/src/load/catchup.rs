@@ -10,7 +10,7 @@ use super::dialect::Dialect;
 use crate::cpu::Window;
 use crate::report::Report;
 use crate::sockets;
-use crate::sse::Stream;
+use crate::sse::{Event, Stream};
 
 /// A catch-up that takes longer has stopped.
 const CATCHUP_WAIT: Duration = Duration::from_secs(600);
@@ -41,7 +41,7 @@ async fn catch_up(arguments: &Arguments) -> Result<Report> {
     let mut first = None;
     while !caught_up {
         let open = stream
-            .read(&mut |event| {
+            .read(&mut |event: Event<'_>| {
                 if let Some(key) = dialect.key(&event) {
                     first.get_or_insert_with(|| started.elapsed());
                     events += 1;

@@ -13,11 +13,12 @@ use tokio::task::{JoinHandle, LocalSet};
 use super::Target;
 use super::dialect::Dialect;
 use super::offer::{KeySet, Offer, SENT_AT, Senders};
+use super::transcript::{Place, Transcript};
 use crate::client::leading_number;
 use crate::cpu::Window;
 use crate::report::{Latencies, Report};
 use crate::sockets;
-use crate::sse::{Event, Stream};
+use crate::sse::{Event, Sink, Stream};
 
 /// Latencies taken per second; more would slow the readers down and tell nothing new.
 const LATENCIES_PER_SECOND: f64 = 100_000.0;
@@ -61,6 +62,8 @@ struct Seen {
     stale: u64,
     bytes: u64,
     at: Option<Instant>,
+    /// Where it stands in the transcript; none until it has seen an event that is there.
+    place: Option<Place>,
 }
 
 /// What all readers share.
@@ -70,6 +73,16 @@ struct Shared {
     /// Every how-manieth event's latency is taken.
     sample: u64,
     latencies: RefCell<Latencies>,
+    transcript: RefCell<Transcript>,
+}
+
+/// One reader, while it looks at what it has just read.
+struct Look<'a> {
+    shared: &'a Shared,
+    sent_at: &'a memmem::Finder<'static>,
+    seen: &'a RefCell<Seen>,
+    /// When the read returned, once somebody has asked.
+    now: Option<Instant>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Report> {
@@ -82,8 +95,8 @@ async fn fan_out(arguments: &Arguments) -> Result<Report> {
     let epoch = Instant::now();
     let senders = Senders::connect(offer, *dialect, target, channel, epoch);
     let sample = (*readers as f64 * offer.rate / LATENCIES_PER_SECOND).ceil() as u64;
-    let latencies = RefCell::default();
-    let shared = Rc::new(Shared { dialect: *dialect, epoch, sample, latencies });
+    let (latencies, transcript) = (RefCell::default(), RefCell::default());
+    let shared = Rc::new(Shared { dialect: *dialect, epoch, sample, latencies, transcript });
     let request = dialect.subscribe(target, "now");
     let mut seen = Vec::with_capacity(*readers);
     let mut tasks: Vec<JoinHandle<Result<()>>> = Vec::with_capacity(*readers);
@@ -134,23 +147,7 @@ async fn fan_out(arguments: &Arguments) -> Result<Report> {
 async fn read(mut stream: Stream, shared: Rc<Shared>, seen: Rc<RefCell<Seen>>) -> Result<()> {
     let sent_at = memmem::Finder::new(SENT_AT);
     loop {
-        let mut now = None;
-        let mut look = |event: Event<'_>| {
-            let mut seen = seen.borrow_mut();
-            let Some(key) = shared.dialect.key(&event) else {
-                seen.attached |= event.name == b"hello";
-                return;
-            };
-            let now = *now.get_or_insert_with(Instant::now);
-            seen.take(key, shared.dialect.ordered());
-            seen.at = Some(now);
-            if key % shared.sample == 0
-                && let Some(us) = sent_us(&sent_at, &event)
-            {
-                let arrived = (now - shared.epoch).as_micros() as u64;
-                shared.latencies.borrow_mut().record_us(arrived.saturating_sub(us));
-            }
-        };
+        let mut look = Look { shared: &shared, sent_at: &sent_at, seen: &seen, now: None };
         let open = stream.read(&mut look).await;
         let mut seen = seen.borrow_mut();
         seen.bytes = stream.bytes;
@@ -161,6 +158,52 @@ async fn read(mut stream: Stream, shared: Rc<Shared>, seen: Rc<RefCell<Seen>>) -
     }
 }
 
+impl Look<'_> {
+    fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
+    }
+}
+
+impl Sink for Look<'_> {
+    fn known(&mut self, body: &[u8]) -> usize {
+        let mut seen = self.seen.borrow_mut();
+        let Some(mut place) = seen.place else { return 0 };
+        let now = self.now();
+        let arrived = (now - self.shared.epoch).as_micros() as u64;
+        let mut latencies = self.shared.latencies.borrow_mut();
+        let record = |sent_us| latencies.record_us(arrived.saturating_sub(sent_us));
+        let Some(known) = self.shared.transcript.borrow().recognize(&mut place, body, record) else {
+            return 0;
+        };
+        seen.place = Some(place);
+        seen.keys.absorb(known.keys);
+        seen.newest = Some(known.newest);
+        seen.at = Some(now);
+        known.bytes
+    }
+
+    fn event(&mut self, event: Event<'_>, bytes: &[u8]) {
+        let Shared { dialect, epoch, sample, .. } = *self.shared;
+        let mut seen = self.seen.borrow_mut();
+        let Some(key) = dialect.key(&event) else {
+            seen.attached |= event.name == b"hello";
+            return;
+        };
+        let now = self.now();
+        seen.at = Some(now);
+        if !seen.take(key, dialect.ordered()) {
+            return;
+        }
+        let sampled = if key % sample == 0 { sent_us(self.sent_at, &event) } else { None };
+        if let Some(us) = sampled {
+            let arrived = (now - epoch).as_micros() as u64;
+            self.shared.latencies.borrow_mut().record_us(arrived.saturating_sub(us));
+        }
+        let place = seen.place;
+        seen.place = self.shared.transcript.borrow_mut().pass(place, key, bytes, sampled);
+    }
+}
+
 /// The instant of sending that the text of an event holds, in microseconds.
 fn sent_us(sent_at: &memmem::Finder<'_>, event: &Event<'_>) -> Option<u64> {
     let at = sent_at.find(event.data)? + SENT_AT.len();
@@ -168,13 +211,15 @@ fn sent_us(sent_at: &memmem::Finder<'_>, event: &Event<'_>) -> Option<u64> {
 }
 
 impl Seen {
-    fn take(&mut self, key: u64, ordered: bool) {
+    /// Whether the event is a new one.
+    fn take(&mut self, key: u64, ordered: bool) -> bool {
         if ordered && self.newest.is_some_and(|newest| key <= newest) {
             self.stale += 1;
-            return;
+            return false;
         }
         self.newest = Some(key);
         self.keys.insert(key);
+        true
     }
 }
 
@@ -217,7 +262,9 @@ mod tests {
 
     fn totals(keys: &[u64], acked: &[u64]) -> (u64, u64, u64) {
         let (mut seen, mut set, mut totals) = (Seen::default(), KeySet::default(), Totals::default());
-        keys.iter().for_each(|&key| seen.take(key, true));
+        keys.iter().for_each(|&key| {
+            seen.take(key, true);
+        });
         acked.iter().for_each(|&key| set.insert(key));
         totals.add(&seen, set);
         (totals.lost, totals.doubled, totals.wrong_readers)

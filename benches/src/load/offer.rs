@@ -54,9 +54,15 @@ impl KeySet {
         self.sum = self.sum.wrapping_add(scatter(key));
     }
 
-    fn absorb(&mut self, other: Self) {
+    pub(crate) fn absorb(&mut self, other: Self) {
         self.count += other.count;
         self.sum = self.sum.wrapping_add(other.sum);
+    }
+
+    /// Takes out what is known to be in.
+    pub(crate) fn remove(&mut self, other: Self) {
+        self.count -= other.count;
+        self.sum = self.sum.wrapping_sub(other.sum);
     }
 }
 

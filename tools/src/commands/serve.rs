@@ -8,6 +8,7 @@ use anyhow::Context;
 use scrollback_api::Node;
 use scrollback_api::http::{self, Server};
 use scrollback_log::clock::SystemClock;
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -42,12 +43,9 @@ pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
     progress.end();
     let node = Arc::new(node?);
     node.start_housekeeping()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
-    let end = runtime.block_on(serve(&node, listener, figures))?;
+    let requests = runtime("requests", threads)?;
+    let streams = runtime("streams", threads)?;
+    let end = requests.block_on(serve(&node, listener, figures, streams.handle()))?;
     if end != End::Stopped {
         if end == End::WriteFailed {
             tracing::error!(
@@ -57,7 +55,8 @@ pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
         // Dropping the store after a failed write can hang, and a second signal asked for no more waiting.
         std::process::exit(1);
     }
-    runtime.shutdown_timeout(TASKS_END_WITHIN);
+    requests.shutdown_timeout(TASKS_END_WITHIN);
+    streams.shutdown_timeout(TASKS_END_WITHIN);
     match Arc::try_unwrap(node) {
         Ok(node) => node.finish(),
         // A blocking read is still running; the data is closed all the same, only without sled's snapshot.
@@ -68,13 +67,27 @@ pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name(name)
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .with_context(|| format!("starting the threads for {name}"))
+}
+
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     listener.set_nonblocking(true).with_context(|| format!("cannot listen on {address}"))?;
     Ok(listener)
 }
 
-async fn serve(node: &Arc<Node>, listener: TcpListener, figures: Option<TcpListener>) -> anyhow::Result<End> {
+async fn serve(
+    node: &Arc<Node>,
+    listener: TcpListener,
+    figures: Option<TcpListener>,
+    streams: &Handle,
+) -> anyhow::Result<End> {
     let (stop, stopping) = watch::channel(false);
     let mut signals = [signal(SignalKind::terminate()), signal(SignalKind::interrupt())]
         .into_iter()
@@ -85,7 +98,7 @@ async fn serve(node: &Arc<Node>, listener: TcpListener, figures: Option<TcpListe
     let listener = tokio::net::TcpListener::from_std(listener).context("listening")?;
     let figures =
         figures.map(tokio::net::TcpListener::from_std).transpose().context("listening for /metrics")?;
-    let server = Server::new(Arc::clone(node), stopping);
+    let server = Server::new(Arc::clone(node), stopping, streams.clone());
     println!("listening on http://{address}");
     if let Some(token) = server.setup_token() {
         println!("setup token: {token}");

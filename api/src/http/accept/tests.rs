@@ -52,7 +52,10 @@ async fn serve(settings: Settings) -> Served {
         }
     };
     let service = hyper::service::service_fn(answer);
-    let server = tokio::spawn(async move { super::serve(listener, service, &settings, stop).await });
+    let server =
+        tokio::spawn(
+            async move { super::serve(listener, service, &settings, stop, &Handle::current()).await },
+        );
     Served { address, stopping, served, go_on, server }
 }
 

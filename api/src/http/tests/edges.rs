@@ -214,7 +214,7 @@ async fn a_nearly_full_disk_stops_writes_but_neither_reads_nor_logging_out() {
     settings.storage.free_bytes_min = free + free / 2;
     let node = Arc::new(Node::open(settings, world.clock.clone(), &mut |_| {}).unwrap());
     let (stop, stopping) = watch::channel(false);
-    let server = Server::new(Arc::clone(&node), stopping);
+    let server = Server::new(Arc::clone(&node), stopping, Handle::current());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let owner = Somebody { address: listener.local_addr().unwrap(), ..owner };
     let serving = tokio::spawn(super::super::serve(server, listener, None));

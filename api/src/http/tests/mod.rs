@@ -16,6 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -71,7 +72,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(START));
         let node = Arc::new(Node::open(settings, Arc::clone(&clock) as Arc<dyn Clock>, &mut |_| {}).unwrap());
         let (stop, stopping) = watch::channel(false);
-        let server = Server::new(Arc::clone(&node), stopping);
+        let server = Server::new(Arc::clone(&node), stopping, Handle::current());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(super::serve(Arc::clone(&server), listener, None));

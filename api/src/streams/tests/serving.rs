@@ -8,6 +8,7 @@ use rand::RngExt;
 use scrollback_log::Offset;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use warp::Filter;
 
@@ -56,7 +57,7 @@ async fn serve(world: World, limits: StreamLimits) -> Served {
     let stopping = world.stopping.subscribe();
     let server = tokio::spawn(async move {
         let service = TowerToHyperService::new(warp::service(events));
-        accept::serve(listener, service, &settings, stopping).await
+        accept::serve(listener, service, &settings, stopping, &Handle::current()).await
     });
     Served { world, streams, address, reader, server }
 }

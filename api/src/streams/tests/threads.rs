@@ -24,12 +24,17 @@ fn who_has_seen_the_head_of_a_deletion_finds_the_text_gone() {
                     let head = world.head();
                     assert!(head >= deletion);
                     // All readers ask for the same, so that most are given the chunk that is kept ready.
-                    let after = Offset(message.0 - 1 - reader % 2);
-                    let RingRead::Frames(Taken { chunk, .. }) = world.ring.read(after, head, 1 << 20, None)
-                    else {
-                        panic!("pushed out")
-                    };
-                    let shown = shown(&chunk.bare());
+                    let mut after = Offset(message.0 - 1 - reader % 2);
+                    let mut shown = Vec::new();
+                    while after < message {
+                        let RingRead::Frames(Taken { chunk, through, .. }) =
+                            world.ring.read(after, head, 1 << 20, None)
+                        else {
+                            panic!("pushed out")
+                        };
+                        shown.extend(self::shown(&chunk.bare()));
+                        after = through.offset;
+                    }
                     let event = shown.iter().find(|event| event["offset"] == message.0).unwrap();
                     assert_eq!(
                         (event["body"].as_str(), event["deleted_at"].is_string()),
