@@ -23,9 +23,10 @@ use scrollback_projections::facts::{self, OriginStarted};
 use scrollback_projections::{
     CheckpointError, CheckpointState, Opened, Progress, ViewSettings, Views, checkpoint, open_views,
 };
+use tokio::sync::watch;
 
 pub use error::NodeError;
-pub use offline::{Rebuilt, compact, directory_bytes, export, rebuild, verify, write_state};
+pub use offline::{Rebuilt, compact, directory_bytes, export, export_newest, rebuild, verify, write_state};
 
 use crate::commands::machine::ChatMachine;
 use crate::expiry::ClockJump;
@@ -112,12 +113,14 @@ impl Node {
         if log.head().offset == Offset::BEGINNING {
             begin(&mut appender, &mut views, &space, clock.as_ref(), &settings)?;
         }
+        let failed = watch::Sender::new(false);
         let vault = Vault::open(
             &dir.vault(),
             &VaultOptions {
                 session_idle: settings.lifetimes.session_idle,
                 password_hashers_max: settings.password_hashers_max,
                 space: space.clone(),
+                failed: failed.clone(),
             },
         )?;
         // Before the writer runs: no command that names an entry can be under way.
@@ -133,6 +136,7 @@ impl Node {
         let has_space = space.clone();
         let options = WriterOptions {
             has_space: Arc::new(move || has_space.for_writes()),
+            failed,
             ..WriterOptions::new(Arc::clone(&clock))
         };
         let (writer, writer_thread) =

@@ -41,6 +41,8 @@ const FILL_AFTER_GROWTH_MAX: u64 = FILL_BYTES as u64 / 8;
 /// of its own, a little after it is dropped.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 const LOCK_POLL: Duration = Duration::from_millis(5);
+/// What sled says at the end of an error without a backtrace, as ours are built.
+const SLED_NO_BACKTRACE: &str = " backtrace ()";
 
 /// A sled database in a directory of its own, opened for reading and writing.
 pub struct SyncedDb {
@@ -391,7 +393,10 @@ impl Shared {
                 SyncedError::InUse { dir }
             }
             sled::Error::Io(source) => SyncedError::Io { dir, source },
-            other => SyncedError::Damaged { dir, what: other.to_string() },
+            other => {
+                let said = other.to_string();
+                SyncedError::Damaged { dir, what: said.trim_end_matches(SLED_NO_BACKTRACE).to_owned() }
+            }
         }
     }
 }

@@ -85,6 +85,8 @@ pub struct WriterOptions {
     pub has_space: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Stamps the batches.
     pub clock: Arc<dyn Clock>,
+    /// Turns true when a write has failed. Others whose writes can fail may share it.
+    pub failed: watch::Sender<bool>,
 }
 
 impl WriterOptions {
@@ -98,6 +100,7 @@ impl WriterOptions {
             erase_every: Duration::from_secs(1),
             has_space: Arc::new(|| true),
             clock,
+            failed: watch::Sender::new(false),
         }
     }
 }
@@ -139,10 +142,10 @@ impl<M: Machine> Writer<M> {
         options: WriterOptions,
     ) -> std::io::Result<(Writer<M>, WriterThread<M>)> {
         let (queue, jobs) = sync_channel(options.queue_commands_max);
-        let (failed_sender, failed) = watch::channel(false);
+        let failure = Failure(options.failed.clone());
+        let failed = options.failed.subscribe();
         let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
             let mut writing = Loop { appender, machine, options };
-            let failure = Failure(failed_sender);
             match writing.run(&jobs) {
                 Ok(()) => {
                     refuse_waiting(&jobs);
@@ -198,7 +201,8 @@ impl<M: Machine> Writer<M> {
         let _ = self.queue.send(Message::Stop);
     }
 
-    /// Turns true when a write has failed, or the machine has panicked: nothing more will be written in this process.
+    /// Turns true when a write has failed, or the machine has panicked, or [`WriterOptions::failed`] was set: this process
+    /// is to end.
     #[must_use]
     pub fn failed(&self) -> watch::Receiver<bool> {
         self.failed.clone()

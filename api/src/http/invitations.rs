@@ -64,10 +64,18 @@ pub(super) async fn accept(call: Call) -> Result<Response, Problem> {
     let server = &call.server;
     server.sign_ins.try_once(call.address, None)?;
     // Asked before the costly hash, and again by the decision.
-    let invitation = open(server, &server.views(), call.variable()).ok_or_else(gone)?.0;
+    let (invitation, secret) = {
+        let (offset, view) = open(server, &server.views(), call.variable()).ok_or_else(gone)?;
+        (offset, view.secret)
+    };
     let name = new_name(&name)?;
     let command = |name, credential| Command::AcceptInvitation { invitation, name, credential };
-    become_user(server, name, &password, Role::Member, command).await
+    let answer = become_user(server, name, &password, Role::Member, command).await?;
+    // Used, it opens nothing any more; should this fail, the next start sweeps it.
+    if let Err(problem) = server.blocking(move |server| Ok(server.node.vault.forget(secret)?)).await {
+        tracing::warn!(code = problem.code().name(), "a used invitation's secret could not be removed");
+    }
+    Ok(answer)
 }
 
 /// The open invitation with this token.

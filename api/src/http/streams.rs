@@ -2,29 +2,47 @@
 
 use std::sync::Arc;
 
+use scrollback_log::clock::Clock;
 use warp::reply::Response;
 
 use super::call::Call;
-use super::identity::Caller;
 use super::problem::Problem;
 use super::reply;
 use crate::streams::{Reader, http};
+use crate::vault::Session;
 
-impl Reader for Caller {
+/// Who has opened a stream.
+struct Opener {
+    session: Arc<Session>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Opener {
+    fn of(call: &Call) -> Result<Opener, Problem> {
+        let session = Arc::clone(&call.caller()?.session);
+        Ok(Opener { session, clock: Arc::clone(&call.server.node.clock) })
+    }
+}
+
+impl Reader for Opener {
     fn is_live(&self) -> bool {
         self.session.is_live()
+    }
+
+    fn touch(&self) {
+        self.session.touch(self.clock.now());
     }
 }
 
 /// `GET /api/events`.
 pub(super) async fn events(call: Call) -> Result<Response, Problem> {
-    let reader = Arc::new(call.caller()?.clone());
+    let reader = Arc::new(Opener::of(&call)?);
     http::events(Arc::clone(&call.server.streams), reader, call.query, &call.headers).await
 }
 
 /// `GET /api/events/poll`.
 pub(super) async fn poll(call: Call) -> Result<Response, Problem> {
-    let reader = Arc::new(call.caller()?.clone());
+    let reader = Arc::new(Opener::of(&call)?);
     let page = http::poll(Arc::clone(&call.server.streams), reader, call.query).await?;
     Ok(reply::json_bytes(::http::StatusCode::OK, page))
 }

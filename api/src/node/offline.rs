@@ -21,6 +21,9 @@ use crate::timestamps;
 /// How many bytes of events are gathered before they are written.
 const WRITE_BYTES: usize = 64 << 10;
 
+/// The least number of records that are looked at for the newest events.
+const NEWEST_RECORDS_MIN: u64 = 64;
+
 /// A data directory opened for reading, with its views.
 struct Opened {
     dir: DataDir,
@@ -110,6 +113,31 @@ pub fn export(
     let mut events = Events { out, bytes: Vec::new(), scratch: Vec::new() };
     events.write(&log, &views, after, views.at(), &|_| true, b"", progress)?;
     events.flush()
+}
+
+/// Writes the newest `count` public events after `after` as one JSON line each. Reads about as much of the log as that takes.
+///
+/// # Errors
+/// See [`NodeError`].
+pub fn export_newest(data: &Path, after: Offset, count: usize, out: &mut dyn Write) -> Result<(), NodeError> {
+    let Opened { dir: _dir, log, appender: _appender, views } = open(data, &mut |_| {})?;
+    let mut span = 2 * count as u64 + NEWEST_RECORDS_MIN;
+    loop {
+        let from = Offset(views.at().0.saturating_sub(span)).max(after);
+        let mut lines = Vec::new();
+        let mut events = Events { out: &mut lines, bytes: Vec::new(), scratch: Vec::new() };
+        events.write(&log, &views, from, views.at(), &|_| true, b"", &mut |_| {})?;
+        events.flush()?;
+        let lines: Vec<&[u8]> = lines.split_inclusive(|byte| *byte == b'\n').collect();
+        if lines.len() >= count || from == after {
+            return lines[lines.len().saturating_sub(count)..]
+                .iter()
+                .try_for_each(|line| out.write_all(line))
+                .map_err(not_written);
+        }
+        // Deletions and other things that are no news can fill any stretch of the log.
+        span = span.saturating_mul(4);
+    }
 }
 
 /// Writes the state of `data` as it was at `at` as one JSON object: users, channels, and the live messages as their events,

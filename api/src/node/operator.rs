@@ -17,6 +17,9 @@ pub enum OperatorError {
     /// There is no user of this name.
     #[error("there is no user {0:?}")]
     NoSuchUser(String),
+    /// Nobody could ever make an owner.
+    #[error("the first user must be an owner (--role owner): only an owner can invite others")]
+    FirstIsNoOwner,
     /// The name is not one.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -56,6 +59,9 @@ pub struct ListedUser {
 /// See [`OperatorError`].
 pub fn add_user(node: &Node, name: &str, password: &str, role: Role) -> Result<(), OperatorError> {
     let name = Name::parse(name)?;
+    if role != Role::Owner && node.read_views().people().is_empty() {
+        return Err(OperatorError::FirstIsNoOwner);
+    }
     let hash = node.vault.passwords.hash_blocking(&Password::parse(password)?)?;
     let credential = node.vault.add_credential(hash)?;
     let outcome = submit(node, Command::AddUser { name, role, credential });

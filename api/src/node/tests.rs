@@ -249,6 +249,10 @@ fn the_operator_keeps_users_without_being_one() {
     let dir = tempfile::tempdir().unwrap();
     let (node, _) = open(dir.path());
     let is_refused = |outcome, refusal| matches!(outcome, Err(operator::OperatorError::Refused(found)) if found == refusal);
+    assert!(matches!(
+        operator::add_user(&node, "first", "a password", Role::Moderator),
+        Err(operator::OperatorError::FirstIsNoOwner)
+    ));
     operator::add_user(&node, "Owner", "a password", Role::Owner).unwrap();
     operator::add_user(&node, "member", "a password", Role::Member).unwrap();
     assert!(is_refused(operator::add_user(&node, "OWNER", "a password", Role::Member), Refusal::NameTaken));

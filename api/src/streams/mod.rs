@@ -73,6 +73,9 @@ impl fmt::Display for Position {
 pub trait Reader: Send + Sync + 'static {
     /// Whether the identity that opened the stream is still valid.
     fn is_live(&self) -> bool;
+
+    /// Takes note that the stream is still open. Called at every heartbeat.
+    fn touch(&self);
 }
 
 /// The log cannot be read as it was written.

@@ -157,6 +157,7 @@ impl Running {
             }
             if pulse.beat != beat {
                 beat = pulse.beat;
+                self.reader.touch();
                 self.tell_where(1).await?;
                 self.send(self.framed(&self.streams.heartbeat)).await?;
             }

@@ -56,6 +56,7 @@ pub struct Vault {
     revocations: watch::Sender<u64>,
     space: Space,
     session_idle: Duration,
+    failed: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -74,6 +75,8 @@ pub struct VaultOptions {
     pub password_hashers_max: usize,
     /// Says whether there is room for writes.
     pub space: Space,
+    /// Is set when a write has failed: what reached the disk is unknown, and the process is to end.
+    pub failed: watch::Sender<bool>,
 }
 
 /// A call to the vault did not end well.
@@ -121,6 +124,7 @@ impl Vault {
             revocations: watch::Sender::new(0),
             space: options.space.clone(),
             session_idle: options.session_idle,
+            failed: options.failed.clone(),
         };
         vault.load()?;
         Ok(vault)
@@ -156,7 +160,7 @@ impl Vault {
         let key = VaultKey(rand::random());
         let mut batch = SyncedBatch::default();
         batch.put(&self.credentials, &key.0, hash.as_str().as_bytes())?;
-        self.db.commit(batch)?;
+        self.commit(batch)?;
         self.write().credentials.insert(key, hash);
         Ok(key)
     }
@@ -189,7 +193,7 @@ impl Vault {
         for session in &ended {
             batch.remove(&self.sessions, &session.hash.0);
         }
-        self.db.commit(batch)?;
+        self.commit(batch)?;
         let session = Arc::new(session);
         let mut memory = self.write();
         memory.credentials.insert(key, to);
@@ -208,7 +212,7 @@ impl Vault {
             let _changing = self.change()?;
             let mut batch = SyncedBatch::default();
             batch.put(&self.credentials, &key.0, to.as_str().as_bytes())?;
-            self.db.commit(batch)?;
+            self.commit(batch)?;
             self.write().credentials.insert(key, to);
         }
         self.revoke_all(user)
@@ -265,7 +269,7 @@ impl Vault {
         for session in over {
             batch.remove(&self.sessions, &session.hash.0);
         }
-        self.db.commit(batch)?;
+        self.commit(batch)?;
         let session = Arc::new(session);
         self.write().sessions.insert(session.hash, Arc::clone(&session));
         self.end(over);
@@ -341,7 +345,7 @@ impl Vault {
         let key = VaultKey(rand::random());
         let mut batch = SyncedBatch::default();
         batch.put(&self.invitations, &key.0, &hash.0)?;
-        self.db.commit(batch)?;
+        self.commit(batch)?;
         self.write().invitations.insert(hash, key);
         Ok((token, key))
     }
@@ -369,7 +373,7 @@ impl Vault {
         for sessions in sessions.chunks(BATCH_CHANGES_MAX) {
             let mut batch = SyncedBatch::default();
             sessions.iter().for_each(|session| batch.remove(&self.sessions, &session.hash.0));
-            self.db.commit(batch)?;
+            self.commit(batch)?;
         }
         Ok(())
     }
@@ -386,6 +390,14 @@ impl Vault {
         }
         drop(memory);
         self.revocations.send_modify(|count| *count += 1);
+    }
+
+    fn commit(&self, batch: SyncedBatch<'_>) -> Result<(), VaultError> {
+        let outcome = self.db.commit(batch);
+        if self.has_failed() {
+            self.failed.send_replace(true);
+        }
+        Ok(outcome?)
     }
 
     fn put_session<'a>(&'a self, batch: &mut SyncedBatch<'a>, session: &Session) -> Result<(), VaultError> {

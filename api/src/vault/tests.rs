@@ -15,13 +15,14 @@ const USER: Offset = Offset(2);
 struct Place {
     _dir: tempfile::TempDir,
     path: PathBuf,
+    failed: watch::Sender<bool>,
 }
 
 impl Place {
     fn new() -> Place {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vault");
-        Place { _dir: dir, path }
+        Place { _dir: dir, path, failed: watch::Sender::new(false) }
     }
 
     fn open(&self) -> Vault {
@@ -30,8 +31,16 @@ impl Place {
 
     fn open_with_mark(&self, free_bytes_min: u64) -> Vault {
         let space = Space::new(std::env::temp_dir(), free_bytes_min);
-        Vault::open(&self.path, &VaultOptions { session_idle: 7 * DAY, password_hashers_max: 1, space })
-            .unwrap()
+        Vault::open(
+            &self.path,
+            &VaultOptions {
+                failed: self.failed.clone(),
+                session_idle: 7 * DAY,
+                password_hashers_max: 1,
+                space,
+            },
+        )
+        .unwrap()
     }
 }
 
@@ -297,7 +306,8 @@ fn a_damaged_entry_is_reported_and_not_served() {
         db.commit(batch).unwrap();
         drop((tree, db));
         let space = Space::new(std::env::temp_dir(), 0);
-        let options = VaultOptions { session_idle: DAY, password_hashers_max: 1, space };
+        let options =
+            VaultOptions { failed: place.failed.clone(), session_idle: DAY, password_hashers_max: 1, space };
         let opened = Vault::open(&place.path, &options);
         assert!(matches!(opened, Err(VaultError::Damaged { table: found, .. }) if found == table), "{table}");
     }

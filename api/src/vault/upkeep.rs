@@ -40,7 +40,7 @@ impl Vault {
         let mut batch = SyncedBatch::default();
         batch.remove(&self.credentials, &key.0);
         batch.remove(&self.invitations, &key.0);
-        Ok(self.db.commit(batch)?)
+        self.commit(batch)
     }
 
     /// Removes the entries that no record names, and the sessions of users who are not active. Only right while no
@@ -81,12 +81,12 @@ impl Vault {
         for keys in credentials.chunks(BATCH_CHANGES_MAX) {
             let mut batch = SyncedBatch::default();
             keys.iter().for_each(|key| batch.remove(&self.credentials, &key.0));
-            self.db.commit(batch)?;
+            self.commit(batch)?;
         }
         for keys in invitations.chunks(BATCH_CHANGES_MAX) {
             let mut batch = SyncedBatch::default();
             keys.iter().for_each(|key| batch.remove(&self.invitations, &key.0));
-            self.db.commit(batch)?;
+            self.commit(batch)?;
         }
         Ok(swept)
     }
@@ -106,7 +106,7 @@ impl Vault {
             for session in sessions.iter().filter(|session| session.is_live()) {
                 self.put_session(&mut batch, session)?;
             }
-            self.db.commit(batch)?;
+            self.commit(batch)?;
         }
         Ok(())
     }

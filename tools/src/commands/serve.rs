@@ -26,7 +26,7 @@ const TASKS_END_WITHIN: Duration = Duration::from_secs(1);
 enum End {
     /// By a signal, and drained.
     Stopped,
-    /// A write to the log failed.
+    /// A write failed.
     WriteFailed,
     /// By a second signal.
     Hurried,
@@ -48,9 +48,7 @@ pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
     let end = requests.block_on(serve(&node, listener, figures, streams.handle()))?;
     if end != End::Stopped {
         if end == End::WriteFailed {
-            tracing::error!(
-                "ending because a write to the log failed; start again to see what reached the disk"
-            );
+            tracing::error!("ending because a write failed; start again to see what reached the disk");
         }
         // Dropping the store after a failed write can hang, and a second signal asked for no more waiting.
         std::process::exit(1);

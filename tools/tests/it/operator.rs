@@ -142,7 +142,11 @@ fn export_prints_what_the_stream_shows() {
     assert_eq!(lines(exported.must_exit(0)), events);
     let third = number(&events[2], "offset").to_string();
     assert_eq!(lines(server.operate("export", &["--after", &third]).must_exit(0)), events[3..]);
-    assert_eq!(lines(server.operate("tail", &["-n", "2"]).must_exit(0)), events[events.len() - 2..]);
+    let tail = |arguments: &[&str]| lines(server.operate("tail", arguments).must_exit(0));
+    assert_eq!(tail(&["-n", "2"]), events[events.len() - 2..]);
+    assert_eq!(tail(&["-n", "100000"]), events);
+    assert_eq!(tail(&["-n", "1", "--after", &third]), events[events.len() - 1..]);
+    assert!(tail(&["--after", "1000000"]).is_empty());
 }
 
 #[test]

@@ -21,6 +21,8 @@ impl Reader for Live {
     fn is_live(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
+
+    fn touch(&self) {}
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
@@ -28,18 +28,23 @@ struct Served {
     server: JoinHandle<Drained>,
 }
 
-struct Live(AtomicBool);
+/// Whether it lives, and how often it was touched.
+struct Live(AtomicBool, AtomicUsize);
 
 impl Reader for Live {
     fn is_live(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+
+    fn touch(&self) {
+        self.1.fetch_add(1, Ordering::AcqRel);
     }
 }
 
 async fn serve(world: World, limits: StreamLimits) -> Served {
     let world = Arc::new(world);
     let streams = world.streams(limits.clone());
-    let reader = Arc::new(Live(AtomicBool::new(true)));
+    let reader = Arc::new(Live(AtomicBool::new(true), AtomicUsize::new(0)));
     let (shared, identity) = (Arc::clone(&streams), Arc::clone(&reader));
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let events = warp::path!("api" / "events").and(query).and(warp::header::headers_cloned()).then(
@@ -143,6 +148,17 @@ async fn a_client_of_another_history_gets_nothing_but_heartbeats() {
         for _ in 0..3 {
             stream.expect("heartbeat").await;
         }
+    }
+}
+
+#[tokio::test]
+async fn an_open_stream_is_a_use_of_its_session_at_every_heartbeat() {
+    let heartbeat = Duration::from_millis(20);
+    let served = serve(World::new(1 << 20), StreamLimits { heartbeat, ..limits() }).await;
+    let mut stream = Stream::open(served.address, "", "").await;
+    for heartbeats in 1..4 {
+        stream.until("heartbeat").await;
+        assert!(served.reader.1.load(Ordering::Acquire) >= heartbeats);
     }
 }
 
