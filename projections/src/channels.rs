@@ -1,12 +1,9 @@
 //! The channels that are there now. Deleting one frees its name.
 
-use std::collections::BTreeMap;
-use std::io;
-
 use scrollback_log::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::pieces::{PieceError, PieceReader, PieceWriter};
+use crate::registry::{HasName, Registry};
 
 /// A channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,105 +26,19 @@ pub struct Channel {
 }
 
 /// The live channels, each under the offset of the record that created it.
-#[derive(Clone, Debug, Default)]
-pub struct Channels {
-    by_offset: BTreeMap<Offset, Channel>,
-    by_folded: BTreeMap<String, Offset>,
+pub type Channels = Registry<Channel>;
+
+impl HasName for Channel {
+    fn folded(&self) -> &str {
+        &self.folded
+    }
 }
 
 impl Channels {
-    /// The live channel that the record at `channel` created.
-    #[must_use]
-    pub fn get(&self, channel: Offset) -> Option<&Channel> {
-        self.by_offset.get(&channel)
-    }
-
-    /// The live channel whose name compares as `folded`.
-    #[must_use]
-    pub fn by_folded(&self, folded: &str) -> Option<(Offset, &Channel)> {
-        let channel = *self.by_folded.get(folded)?;
-        Some((channel, self.by_offset.get(&channel)?))
-    }
-
-    /// All live channels, the oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Offset, &Channel)> {
-        self.by_offset.iter().map(|(offset, channel)| (*offset, channel))
-    }
-
-    /// How many channels there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_offset.len()
-    }
-
-    /// Whether there is no channel.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_offset.is_empty()
-    }
-
-    pub(crate) fn contains(&self, channel: Offset) -> bool {
-        self.by_offset.contains_key(&channel)
-    }
-
-    /// Adds a channel. The caller has checked that its name, if it still has one, is free.
-    pub(crate) fn insert(&mut self, offset: Offset, channel: Channel) {
-        if !channel.folded.is_empty() {
-            self.by_folded.insert(channel.folded.clone(), offset);
-        }
-        self.by_offset.insert(offset, channel);
-    }
-
     /// Takes note of a record about `channel`.
     pub(crate) fn touch(&mut self, channel: Offset, offset: Offset, time: Timestamp) {
-        if let Some(channel) = self.by_offset.get_mut(&channel) {
+        if let Some(channel) = self.get_mut(channel) {
             (channel.last_offset, channel.last_time) = (offset, time);
         }
-    }
-
-    pub(crate) fn remove(&mut self, channel: Offset) {
-        if let Some(removed) = self.by_offset.remove(&channel)
-            && !removed.folded.is_empty()
-        {
-            self.by_folded.remove(&removed.folded);
-        }
-    }
-
-    pub(crate) fn write(&self, out: &mut PieceWriter<'_>) -> io::Result<()> {
-        out.list(self.by_offset.iter())
-    }
-
-    pub(crate) fn read(from: &mut PieceReader<'_>) -> Result<Channels, PieceError> {
-        let mut channels = Channels::default();
-        from.list(|(offset, channel)| channels.insert(offset, channel))?;
-        Ok(channels)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_of_a_removed_channel_stays_in_memory() {
-        let mut channels = Channels::default();
-        for (offset, folded) in [(1, "named"), (2, "")] {
-            let (name, folded) = (folded.to_owned(), folded.to_owned());
-            let (offset, at) = (Offset(offset), Timestamp(0));
-            let channel = Channel {
-                name,
-                folded,
-                at,
-                creator: None,
-                private: false,
-                last_offset: offset,
-                last_time: at,
-            };
-            channels.insert(offset, channel);
-        }
-        assert_eq!((channels.len(), channels.by_folded.len()), (2, 1));
-        channels.remove(Offset(1));
-        channels.remove(Offset(2));
-        assert!(channels.is_empty() && channels.by_folded.is_empty());
     }
 }

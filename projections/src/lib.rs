@@ -37,6 +37,7 @@ mod origins;
 mod people;
 mod pieces;
 mod rebuild;
+mod registry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -53,5 +54,6 @@ pub use messages::{ChannelMessages, Messages};
 pub use origins::Origins;
 pub use people::{People, Person};
 pub use rebuild::{CheckpointState, OpenViewsError, Opened, Progress, open_views, rebuild, rebuild_to};
+pub use registry::{HasName, Registry};
 pub use times::TimeIndex;
 pub use views::{Contradiction, FoldError, Named, ViewSettings, Views};

@@ -1,13 +1,10 @@
 //! Who there is. A user is never forgotten, only switched off, so a sender's name can always be shown.
 
-use std::collections::BTreeMap;
-use std::io;
-
-use scrollback_log::{Offset, Timestamp};
+use scrollback_log::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Role, VaultKey};
-use crate::pieces::{PieceError, PieceReader, PieceWriter};
+use crate::registry::{HasName, Registry};
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,70 +24,18 @@ pub struct Person {
 }
 
 /// The users, each under the offset of the record that created them.
-#[derive(Clone, Debug, Default)]
-pub struct People {
-    by_offset: BTreeMap<Offset, Person>,
-    by_folded: BTreeMap<String, Offset>,
+pub type People = Registry<Person>;
+
+impl HasName for Person {
+    fn folded(&self) -> &str {
+        &self.folded
+    }
 }
 
 impl People {
-    /// The user whom the record at `user` created.
-    #[must_use]
-    pub fn get(&self, user: Offset) -> Option<&Person> {
-        self.by_offset.get(&user)
-    }
-
-    /// The user whose name compares as `folded`.
-    #[must_use]
-    pub fn by_folded(&self, folded: &str) -> Option<(Offset, &Person)> {
-        let user = *self.by_folded.get(folded)?;
-        Some((user, self.by_offset.get(&user)?))
-    }
-
-    /// All users, the oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Offset, &Person)> {
-        self.by_offset.iter().map(|(user, person)| (*user, person))
-    }
-
-    /// How many users there are, those switched off included.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_offset.len()
-    }
-
-    /// Whether nobody is there yet: before the set-up.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_offset.is_empty()
-    }
-
     /// How many owners may log in.
     #[must_use]
     pub fn active_owners(&self) -> usize {
-        self.by_offset.values().filter(|person| person.active && person.role == Role::Owner).count()
-    }
-
-    pub(crate) fn contains(&self, user: Offset) -> bool {
-        self.by_offset.contains_key(&user)
-    }
-
-    /// Adds a user. The caller has checked that the name is free.
-    pub(crate) fn insert(&mut self, user: Offset, person: Person) {
-        self.by_folded.insert(person.folded.clone(), user);
-        self.by_offset.insert(user, person);
-    }
-
-    pub(crate) fn get_mut(&mut self, user: Offset) -> Option<&mut Person> {
-        self.by_offset.get_mut(&user)
-    }
-
-    pub(crate) fn write(&self, out: &mut PieceWriter<'_>) -> io::Result<()> {
-        out.list(self.by_offset.iter())
-    }
-
-    pub(crate) fn read(from: &mut PieceReader<'_>) -> Result<People, PieceError> {
-        let mut people = People::default();
-        from.list(|(user, person)| people.insert(user, person))?;
-        Ok(people)
+        self.iter().filter(|(_, person)| person.active && person.role == Role::Owner).count()
     }
 }
