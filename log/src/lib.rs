@@ -21,6 +21,7 @@ pub mod engine;
 mod envelope;
 mod log;
 mod mask;
+mod one_core;
 mod open;
 pub mod origin;
 mod record;

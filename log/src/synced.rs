@@ -14,6 +14,7 @@
 //! - a `snap.*.generating` file left by a crash can be taken for a snapshot: such files are removed before opening;
 //! - its file grows with every commit, so that every sync has a new length to write too: while commits are small, the
 //!   file is filled with zeros ahead of what sled writes;
+//! - every write wakes the seven threads of its pool, of which one has something to do: they share one core;
 //! - its files get default permissions: the directory is 0700 and the files are set to 0600 after opening.
 
 use std::fs::{File, OpenOptions, Permissions};
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::data_dir::{create_private_dir, fsync_dir};
+use crate::one_core::on_one_core;
 
 /// The longest value there can be. A leaf page of sled's holds at most 17 values (it splits above 16, before the next
 /// one is added); with 21 of this length it still stays below the 131,052 bytes above which a page goes to `blobs/`.
@@ -148,7 +150,7 @@ impl SyncedDb {
         });
         let waiting_since = Instant::now();
         let db = loop {
-            match shared.call(|| config.open()) {
+            match on_one_core(|| shared.call(|| config.open())) {
                 Err(SyncedError::InUse { .. }) if waiting_since.elapsed() < LOCK_WAIT => {
                     std::thread::sleep(LOCK_POLL);
                 }

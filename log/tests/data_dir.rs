@@ -113,6 +113,20 @@ fn data_without_the_name_of_their_log_are_not_begun_anew() {
 }
 
 #[test]
+fn a_directory_that_was_complete_once_is_never_begun_anew() {
+    let space = tempfile::tempdir().unwrap();
+    let root = space.path().join("data");
+    create(&root, &["one"]);
+    // What a crash leaves between the last two steps of making a directory.
+    std::fs::write(root.join("CREATING"), b"").unwrap();
+    create(&root, &["two"]);
+    std::fs::remove_file(root.join("CURRENT")).unwrap();
+    let outcome = DataDir::create_or_open(&root);
+    assert!(matches!(outcome, Err(DataDirError::CurrentMissing { .. })), "{outcome:?}");
+    assert!(root.join("log.1/db").exists());
+}
+
+#[test]
 fn every_changed_byte_of_the_log_s_name_is_noticed() {
     let space = tempfile::tempdir().unwrap();
     let root = space.path().join("data");
@@ -153,6 +167,28 @@ fn an_older_state_of_the_log_is_a_lost_tail() {
     let dir = DataDir::open_existing(&root).unwrap();
     let report = verify::verify(&dir, &LogOptions::default(), &mut |_| {}).unwrap();
     assert_eq!(report.damage.iter().map(|damage| damage.offset).collect::<Vec<_>>(), [Offset(2)]);
+}
+
+#[test]
+fn what_was_appended_before_a_kill_is_missed_when_an_older_log_is_put_back() {
+    let space = tempfile::tempdir().unwrap();
+    let root = space.path().join("data");
+    create(&root, &["one"]);
+    let (dir, log, mut appender) = go_on(&root);
+    append_notes(&mut appender, ["two"]);
+    copy_dir(&root.join("log.1"), &space.path().join("older"));
+    append_notes(&mut appender, ["three"]);
+    // Without a clean stop: nothing but the append itself has told the witness.
+    let killed = space.path().join("killed");
+    copy_dir(&root, &killed);
+    drop((dir, log, appender));
+    std::fs::remove_dir_all(killed.join("log.1")).unwrap();
+    copy_dir(&space.path().join("older"), &killed.join("log.1"));
+    let error = refusal(&killed);
+    assert!(
+        matches!(error, OpenError::LostTail { witness, head, .. } if (witness.offset, head.offset) == (Offset(3), Offset(2))),
+        "{error}"
+    );
 }
 
 #[test]

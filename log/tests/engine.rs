@@ -14,11 +14,15 @@ use scrollback_log::engine::chunked::{ChunkStore, ChunkedEngine, ChunkedError};
 use scrollback_log::engine::memory::MemoryStore;
 use scrollback_log::engine::sled::SledStore;
 use scrollback_log::{
-    AppendError, Appender, ChunkOptions, Deletion, Encoding, Engine, Erasure, Kind, Log, NewRecord, Offset,
-    ReadError, Schema, Text, Timestamp, verify,
+    AppendError, Appender, ChunkOptions, Deletion, Encoding, Engine, Erasure, Head, Kind, Log, NewRecord,
+    Offset, ReadError, Schema, Text, Timestamp, verify,
 };
 
 const CACHE_BYTES: u64 = 1 << 20;
+/// As docs/format.md draws them.
+const CHUNK_HEADER_BYTES: usize = 44;
+const CHUNK_CHAIN_AT: usize = 8;
+const RECORD_TAG_AT: usize = 30;
 
 /// A record as the tests remember it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -285,13 +289,60 @@ fn a_record_that_was_replaced_by_another_sound_one_breaks_the_chain() {
     assert!(appender.append(Timestamp(9), vec![note("on top")]).is_ok(), "appending reads nothing");
 }
 
+/// Seals `bytes` again after they were changed: the CRC32 of them at `at`.
+fn seal(chunk: &mut [u8], at: usize, bytes: std::ops::Range<usize>) {
+    let crc = crc32fast::hash(&chunk[bytes]).to_le_bytes();
+    chunk[at..at + 4].copy_from_slice(&crc);
+}
+
+#[test]
+fn a_record_s_tag_that_is_not_the_chain_s_is_damage_even_under_a_sound_checksum() {
+    let store = MemoryStore::new();
+    chunks_of_four(&store, 12);
+    store.damage(Offset(5), |chunk| {
+        let record = CHUNK_HEADER_BYTES;
+        let len = u32::from_le_bytes(chunk[record..record + 4].try_into().unwrap()) as usize;
+        chunk[record + RECORD_TAG_AT] ^= 1;
+        seal(chunk, record + 4, record + 8..record + 8 + len);
+    });
+    let report = verify::verify_store(&store, None, &mut |_| {});
+    let places: Vec<u64> = report.damage.iter().map(|damage| damage.offset.0).collect();
+    assert_eq!((places, report.records), (vec![5], 12), "{:?}", report.damage);
+}
+
+#[test]
+fn a_chunk_s_chain_value_that_is_not_its_last_record_s_is_damage_also_at_the_end_of_the_log() {
+    let store = MemoryStore::new();
+    chunks_of_four(&store, 8);
+    store.damage(Offset(5), |chunk| {
+        chunk[CHUNK_CHAIN_AT] ^= 1;
+        seal(chunk, CHUNK_HEADER_BYTES - 4, 0..CHUNK_HEADER_BYTES - 4);
+    });
+    let report = verify::verify_store(&store, None, &mut |_| {});
+    let places: Vec<u64> = report.damage.iter().map(|damage| damage.offset.0).collect();
+    assert_eq!((places, report.records), (vec![5], 8), "{:?}", report.damage);
+}
+
+#[test]
+fn a_sound_log_that_is_not_the_one_its_witness_knows_is_damage() {
+    let store = MemoryStore::new();
+    let (log, _appender) = chunks_of_four(&store, 8);
+    let known = Head { offset: Offset(6), chain: log.chain_at(Offset(6)).unwrap().unwrap(), ..log.head() };
+    let report = verify::verify_store(&store, Some(known), &mut |_| {});
+    assert_eq!(report.damage, []);
+    let other = Head { chain: log.head().chain, ..known };
+    let report = verify::verify_store(&store, Some(other), &mut |_| {});
+    let places: Vec<u64> = report.damage.iter().map(|damage| damage.offset.0).collect();
+    assert_eq!(places, [6], "{:?}", report.damage);
+}
+
 #[test]
 fn an_append_on_another_head_is_refused_and_writes_nothing() {
     let store = MemoryStore::new();
     let (log, mut appender) = log_on(&store);
     common::append_notes(&mut appender, ["one"]);
     let before = store.calls();
-    let outcome = appender.append_after(scrollback_log::Head::default(), Timestamp(2), vec![note("two")]);
+    let outcome = appender.append_after(Head::default(), Timestamp(2), vec![note("two")]);
     assert!(matches!(outcome, Err(AppendError::HeadMoved(head)) if head == log.head()));
     assert_eq!(store.calls(), before);
     common::append_notes(&mut appender, ["two"]);

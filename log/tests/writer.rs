@@ -154,6 +154,32 @@ fn a_moved_head_is_caught_up_with_and_decided_upon_again() {
 }
 
 #[test]
+fn what_was_decided_before_the_head_moved_does_not_count() {
+    let store = MemoryStore::new();
+    let engine: Arc<dyn scrollback_log::Engine> =
+        Arc::new(scrollback_log::engine::chunked::ChunkedEngine::open(store.clone()).unwrap());
+    let (log, appender) = Log::new(Arc::clone(&engine), None);
+    let (_, elsewhere) = Log::new(engine, None);
+    let mut board = Board::open(&log);
+    board.meddler = Some(elsewhere);
+    let (writer, thread) = Writer::start(appender, board, options()).unwrap();
+    writer.submit_blocking(pin("first")).unwrap();
+    let (go, until) = channel();
+    let _gate = writer.submit(Command::Wait(until));
+    let removed = writer.submit(Command::Remove(Offset(1)));
+    let meddled = writer.submit(Command::Meddle);
+    // Each command is decided twice.
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    writer.stop();
+    thread.join().unwrap().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(runtime.block_on(removed), Ok(Answer::Done(Offset(3))), "the note was still there");
+    assert_eq!(runtime.block_on(meddled), Ok(Answer::Done(Offset(4))));
+    assert_eq!(shown(&log), ["-", "from elsewhere", "remove 1", "after the meddling"]);
+}
+
+#[test]
 fn a_failing_write_or_sync_is_never_answered_with_success() {
     for call in 1..=12 {
         let store = MemoryStore::new();

@@ -260,3 +260,31 @@ impl From<SyncedError> for StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_longer_form_of_a_chunk_stays_in_the_store() {
+        const FULL: usize = VALUE_BYTES_MAX;
+        let dir = tempfile::tempdir().unwrap();
+        let store = SledStore::open(&dir.path().join("log"), 1 << 20).unwrap();
+        let first = Offset(1);
+        for (len, parts) in [
+            (3 * FULL + 5, vec![FULL, FULL, FULL, 5]),
+            // A full part says that another one follows.
+            (2 * FULL, vec![FULL, FULL, 0]),
+            (FULL + 1, vec![FULL, 1]),
+            (FULL, vec![FULL, 0]),
+            (FULL - 1, vec![FULL - 1]),
+        ] {
+            store.put(&[(first, vec![7; len])]).unwrap();
+            assert_eq!(store.at_or_before(first).unwrap(), Some((first, vec![7; len])));
+            let entries = store.chunks.iter().map(Result::unwrap);
+            let ours = entries.filter(|(key, _)| first_of(key).unwrap().0 == first);
+            let stored: Vec<usize> = ours.map(|(_, part)| part.len()).collect();
+            assert_eq!(stored, parts, "a chunk of {len} bytes");
+        }
+    }
+}

@@ -85,6 +85,7 @@ impl Board {
         } else {
             let target = target_of(record);
             notes.remove(&target).unwrap();
+            self.removing.retain(|removing| *removing != target);
             if record.offset > self.log.erased_through() {
                 let deletion = Deletion { offset: record.offset, time: record.time };
                 self.log.mask(deletion, RoaringTreemap::from_iter([target.0]));
@@ -135,7 +136,6 @@ impl Machine for Board {
         for record in batch {
             self.apply_one(record);
         }
-        self.removing.clear();
     }
 
     fn discard(&mut self) {

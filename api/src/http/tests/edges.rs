@@ -109,6 +109,26 @@ async fn a_body_must_be_announced_in_json_and_within_bounds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_two_ends_is_refused_and_nothing_behind_it_is_read() {
+    let (world, owner) = World::set_up().await;
+    let head = format!(
+        "POST /api/channels HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n",
+        owner.token
+    );
+    let behind = format!("{head}content-length: 12\r\n\r\n{{\"name\":\"x\"}}");
+    for fields in [
+        "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+    ] {
+        let reply = raw(world.address, format!("{head}{fields}\r\n0\r\n\r\n{behind}").as_bytes()).await;
+        reply.problem(400, "bad_request");
+        assert_eq!(reply.header("connection"), Some("close"));
+    }
+    assert_eq!(world.node.read_views().channels().len(), 0);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_does_not_come_is_not_waited_for_without_end() {
     let world = World::with(|settings| settings.connections.body_timeout = Duration::from_millis(100)).await;
     let owner = world.owner().await;

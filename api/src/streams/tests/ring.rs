@@ -196,3 +196,20 @@ fn a_deletion_in_the_same_batch_and_a_deleted_channel_leave_no_text() {
     assert!(!after.iter().any(|event| event.to_string().contains("secret")));
     assert_eq!(after.iter().filter(|event| event.to_string().contains("open")).count(), 1000);
 }
+
+#[test]
+fn a_reader_that_still_goes_by_an_old_head_gets_nothing_that_was_deleted_since() {
+    let world = World::new(1 << 20);
+    world.say(CHANNEL, "kept");
+    world.say(CHANNEL, "secret");
+    let old = world.head();
+    // Leaves a chunk that is ready for whoever reads from here to this head.
+    let before = all(&world.ring, CHANNEL, old, 1 << 20, None).unwrap();
+    assert_eq!(before.last().unwrap()["body"], "secret");
+    world.delete_message(CHANNEL, old);
+    let after = all(&world.ring, CHANNEL, old, 1 << 20, None).unwrap();
+    let wanted: Vec<_> =
+        events(&world).into_iter().filter(|event| (CHANNEL.0 + 1..=old.0).contains(&offset(event))).collect();
+    assert_eq!(after, wanted);
+    assert_eq!(after.last().unwrap()["body"], "");
+}
