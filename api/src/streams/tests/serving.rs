@@ -19,7 +19,10 @@ use crate::http::query::Query;
 use crate::settings::{Settings, StreamLimits};
 use crate::streams::{Position, Reader, Streams, http};
 
-/// A server of nothing but the stream of a world.
+/// More than what the system's buffers of one connection can hold.
+const LARGE_BYTES: usize = 32 << 20;
+
+/// A server of nothing but the stream of a world, and of one answer with a large head.
 struct Served {
     world: Arc<World>,
     streams: Arc<Streams>,
@@ -56,12 +59,18 @@ async fn serve(world: World, limits: StreamLimits) -> Served {
             }
         },
     );
+    let large = warp::path!("large").map(|| {
+        let mut answer = warp::reply::Response::default();
+        let large = ::http::HeaderValue::from_bytes(&vec![b'x'; LARGE_BYTES]).unwrap();
+        answer.headers_mut().insert("x-large", large);
+        answer
+    });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let settings = Settings { streams: limits, drain_timeout: Duration::from_secs(5), ..Settings::default() };
     let stopping = world.stopping.subscribe();
     let server = tokio::spawn(async move {
-        let service = TowerToHyperService::new(warp::service(events));
+        let service = TowerToHyperService::new(warp::service(events.or(large).unify()));
         accept::serve(listener, service, &settings, stopping, &Handle::current()).await
     });
     Served { world, streams, address, reader, server }
@@ -250,6 +259,22 @@ async fn a_stream_ends_at_damage_with_the_place_before_it() {
         );
         assert_eq!(shown, (2..chunk.0).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test]
+async fn an_answer_before_a_stream_on_its_connection_comes_whole() {
+    let served = serve(World::new(1 << 20), limits()).await;
+    // The stream ends as soon as it has begun, and the connection with it.
+    served.reader.0.store(false, Ordering::Release);
+    let mut client = Client::connect(served.address).await;
+    // Behind a body that it has not asked for the HTTP server goes on to the next request before its answer is written.
+    let large = "GET /large HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n-";
+    client.send(format!("{large}GET /api/events HTTP/1.1\r\nhost: test\r\n\r\n")).await;
+    let came = String::from_utf8(client.rest().await).unwrap();
+    let (answer, stream) = came.split_once("\r\n\r\n").unwrap();
+    let large = answer.lines().find_map(|line| line.strip_prefix("x-large: ")).unwrap();
+    assert_eq!(large.bytes().filter(|byte| *byte == b'x').count(), LARGE_BYTES);
+    assert!(stream.starts_with("HTTP/1.1 200 OK\r\n") && stream.contains("event: bye\n"), "{stream}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
