@@ -76,6 +76,8 @@ pub(crate) fn append(arguments: &AppendArguments) -> Result<Report> {
 }
 
 pub(crate) fn bytes(arguments: &BytesArguments) -> Result<Report> {
+    // As the command left it: sled may write pages anew when they are read.
+    let directory = file_bytes(&arguments.dir)?;
     let (mut records, mut content) = (0_u64, 0);
     {
         let dir = DataDir::open_existing(&arguments.dir)?;
@@ -87,13 +89,14 @@ pub(crate) fn bytes(arguments: &BytesArguments) -> Result<Report> {
             ControlFlow::Continue(())
         })?;
     }
-    let directory = file_bytes(&arguments.dir)?;
+    let read = file_bytes(&arguments.dir)?;
     let mut report = Report::default();
     report
         .put("records", records)
         .put("content_bytes", content)
         .put("directory_bytes", directory)
-        .ratio("directory_per_content", directory as f64 / content as f64);
+        .ratio("directory_per_content", directory as f64 / content as f64)
+        .ratio("read_per_content", read as f64 / content as f64);
     Ok(report)
 }
 

@@ -1,14 +1,16 @@
 //! A reader's place in the history, and how it moves: apart from any transport.
 //!
 //! A cursor is live (at the head), near (what it lacks is in the ring) or behind (it must read the log). When it is far
-//! behind and its client takes all it gets, a thread reads ahead for it; a client that is slow loses that at once, so
-//! that many slow ones cost no more than a chunk each.
+//! behind and its client takes all it gets, threads read ahead for it, each a block of the log; a client that is slow
+//! loses that at once, so that many slow ones cost no more than a chunk each.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use scrollback_log::Offset;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 
 use super::filter::Filter;
 use super::ring::{RingRead, Taken};
@@ -16,8 +18,10 @@ use super::{Chunk, Position, StreamError, Streams, read_log};
 
 /// How far behind a reader must be for the log to be read ahead for it.
 const READ_AHEAD_RECORDS_MIN: u64 = 4_096;
-/// How many chunks are read ahead of the one being sent.
-const READ_AHEAD_CHUNKS: usize = 4;
+/// How many blocks are read at the same time, ahead of the one being sent.
+const READ_AHEAD_BLOCKS: usize = 4;
+/// How many records a block has: some chunks, so that starting to read it costs little.
+const BLOCK_RECORDS: u64 = 512;
 
 /// What a cursor found.
 #[derive(Debug)]
@@ -39,7 +43,14 @@ pub struct Cursor {
 }
 
 struct ReadAhead {
-    chunks: mpsc::Receiver<Result<Taken, StreamError>>,
+    /// What is left of the block being sent.
+    chunks: VecDeque<Taken>,
+    /// The blocks being read, in order.
+    blocks: VecDeque<JoinHandle<Result<VecDeque<Taken>, StreamError>>>,
+    /// Where the next block begins, and where the last one ends.
+    next: Offset,
+    to: Offset,
+    filter: Option<Arc<Filter>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -82,7 +93,7 @@ impl Cursor {
             self.ahead = None;
             return Ok(Next::Live);
         }
-        let taken = match self.read_ahead().await? {
+        let taken = match self.read_ahead(streams).await? {
             Some(taken) => taken,
             None => self.read(streams, head).await?,
         };
@@ -91,9 +102,9 @@ impl Cursor {
         Ok(Next::Frames(taken.chunk))
     }
 
-    async fn read_ahead(&mut self) -> Result<Option<Taken>, StreamError> {
+    async fn read_ahead(&mut self, streams: &Arc<Streams>) -> Result<Option<Taken>, StreamError> {
         let Some(ahead) = &mut self.ahead else { return Ok(None) };
-        let taken = ahead.chunks.recv().await.transpose()?;
+        let taken = ahead.take(streams).await?;
         if taken.is_none() {
             self.ahead = None;
         }
@@ -107,7 +118,7 @@ impl Cursor {
         }
         if !self.slow && head.0 - after.0 >= READ_AHEAD_RECORDS_MIN {
             self.ahead = streams.read_ahead(after, head, self.filter.clone()).map(Box::new);
-            if let Some(taken) = self.read_ahead().await? {
+            if let Some(taken) = self.read_ahead(streams).await? {
                 return Ok(taken);
             }
         }
@@ -133,8 +144,26 @@ impl Cursor {
     }
 }
 
+impl ReadAhead {
+    /// The next chunk; none behind the last one.
+    async fn take(&mut self, streams: &Arc<Streams>) -> Result<Option<Taken>, StreamError> {
+        loop {
+            while self.blocks.len() < READ_AHEAD_BLOCKS && self.next < self.to {
+                let (after, to) = (self.next, self.next.plus(BLOCK_RECORDS).min(self.to));
+                self.blocks.push_back(streams.read_block(after, to, self.filter.clone()));
+                self.next = to;
+            }
+            if let Some(taken) = self.chunks.pop_front() {
+                return Ok(Some(taken));
+            }
+            let Some(block) = self.blocks.pop_front() else { return Ok(None) };
+            self.chunks = block.await.unwrap_or(Err(StreamError::Died))?;
+        }
+    }
+}
+
 impl Streams {
-    /// Lets a thread read what lies between `after` and `head`; none if enough readers have that already.
+    /// Lets threads read what lies between `after` and `head`; none if enough readers have that already.
     fn read_ahead(
         self: &Arc<Self>,
         after: Offset,
@@ -142,27 +171,28 @@ impl Streams {
         filter: Option<Arc<Filter>>,
     ) -> Option<ReadAhead> {
         let permit = Arc::clone(&self.read_aheads).try_acquire_owned().ok()?;
-        let (sender, chunks) = mpsc::channel(READ_AHEAD_CHUNKS);
+        let (chunks, blocks) = (VecDeque::new(), VecDeque::new());
+        Some(ReadAhead { chunks, blocks, next: after, to: head, filter, _permit: permit })
+    }
+
+    /// Reads all of a block on a thread that may wait.
+    fn read_block(
+        self: &Arc<Self>,
+        after: Offset,
+        to: Offset,
+        filter: Option<Arc<Filter>>,
+    ) -> JoinHandle<Result<VecDeque<Taken>, StreamError>> {
         let streams = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             let (bytes_max, origins) = (streams.limits.write_bytes_max, streams.origins());
-            let outcome = read_log::chunks(
-                &streams.log,
-                &origins,
-                (after, head),
-                bytes_max,
-                filter.as_deref(),
-                &mut |taken| match sender.blocking_send(Ok(taken)) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    // The reader went away or is slow.
-                    Err(_) => ControlFlow::Break(()),
-                },
-            );
-            if let Err(error) = outcome {
-                let _ = sender.blocking_send(Err(error));
-            }
-        });
-        Some(ReadAhead { chunks, _permit: permit })
+            let mut chunks = VecDeque::new();
+            let mut keep = |taken| {
+                chunks.push_back(taken);
+                ControlFlow::Continue(())
+            };
+            read_log::chunks(&streams.log, &origins, (after, to), bytes_max, filter.as_deref(), &mut keep)?;
+            Ok(chunks)
+        })
     }
 
     /// Reads the log on a thread that may block, as one of a bounded number.
