@@ -35,7 +35,7 @@ use crate::one_core::on_one_core;
 pub const VALUE_BYTES_MAX: usize = 6 * 1024;
 /// The longest key there can be.
 pub const KEY_BYTES_MAX: usize = 256;
-/// How far the file is filled with zeros when a small commit has made it grow.
+/// How far the file is filled with zeros when a small commit has made it grow, once it is as long as that itself.
 const FILL_BYTES: usize = 1 << 20;
 /// A commit that made the file grow by more has no use for it: the next one would too.
 const FILL_AFTER_GROWTH_MAX: u64 = FILL_BYTES as u64 / 8;
@@ -364,7 +364,8 @@ impl Shared {
     fn fill_ahead(&self) {
         let Ok(length) = self.file.metadata().map(|metadata| metadata.len()) else { return };
         let grown = length.saturating_sub(self.file_bytes.swap(length, Ordering::Relaxed));
-        if (1..=FILL_AFTER_GROWTH_MAX).contains(&grown) && (&self.file).write_all(&[0; FILL_BYTES]).is_ok() {
+        let wants = length >= FILL_BYTES as u64 && (1..=FILL_AFTER_GROWTH_MAX).contains(&grown);
+        if wants && (&self.file).write_all(&[0; FILL_BYTES]).is_ok() {
             self.file_bytes.store(length + FILL_BYTES as u64, Ordering::Relaxed);
         }
     }

@@ -58,23 +58,26 @@ fn small_commits_write_into_zeros_that_the_next_open_cuts_off() {
     let commit = |db: &SyncedDb, number: u64| {
         let tree = db.tree("tree").unwrap();
         let mut batch = SyncedBatch::default();
-        batch.put(&tree, &number.to_be_bytes(), &[7; 100]).unwrap();
+        batch.put(&tree, &number.to_be_bytes(), &[7; 2_000]).unwrap();
         db.commit(batch).unwrap();
         length()
     };
     let db = open(&dir);
-    let first = commit(&db, 0);
-    let lengths: Vec<u64> = (1..200).map(|number| commit(&db, number)).collect();
+    let lengths: Vec<u64> = (0..700).map(|number| commit(&db, number)).collect();
+    let jump = lengths.windows(2).position(|two| two[1] - two[0] > 1 << 19).expect("it is filled");
+    assert!(lengths[jump] < 2 << 20 && lengths[jump + 1] > 2 << 20, "a small file is not filled");
+    let within = &lengths[jump + 1..jump + 100];
     assert!(
-        lengths.iter().all(|length| *length == first),
-        "a commit within the zeros leaves the length alone"
+        within.iter().all(|length| *length == within[0]),
+        "a commit within the zeros needs no new length"
     );
 
+    let last = length();
     drop(db);
     let db = open(&dir);
-    assert!(length() < first, "zeros are free space");
+    assert!(length() < last, "zeros are free space");
     let tree = db.tree("tree").unwrap();
-    assert!((0..200_u64).all(|number| tree.get(&number.to_be_bytes()).unwrap().is_some()));
+    assert!((0..700_u64).all(|number| tree.get(&number.to_be_bytes()).unwrap().is_some()));
 }
 
 #[test]
