@@ -1,7 +1,7 @@
 //! A sled database whose commits survive a power cut.
 //!
 //! sled's `flush` writes to the page cache and calls `sync_file_range`, which makes no promise about the disk. So this
-//! module opens sled's `db` file itself and calls `fdatasync` on it: before sled opens it (or sled could build its
+//! module opens sled's `db` file itself (`db_file`) and calls `fdatasync` on it: before sled opens it (or sled could build its
 //! snapshot on bytes that a power cut takes back) and after every flush. It also takes care of sled's other traps:
 //!
 //! - the background flusher swallows errors: it is off, every commit flushes and syncs;
@@ -17,28 +17,24 @@
 //! - every write wakes the seven threads of its pool, of which one has something to do: they share one core;
 //! - its files get default permissions: the directory is 0700 and the files are set to 0600 after opening.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+mod db_file;
+
+use std::io;
 use std::ops::{Bound, Deref, RangeBounds};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::data_dir::{create_private_dir, fsync_dir};
 use crate::one_core::on_one_core;
+use db_file::DbFile;
 
 /// The longest value there can be. A leaf page of sled's holds at most 17 values (it splits above 16, before the next
 /// one is added); with 21 of this length it still stays below the 131,052 bytes above which a page goes to `blobs/`.
 pub const VALUE_BYTES_MAX: usize = 6 * 1024;
 /// The longest key there can be.
 pub const KEY_BYTES_MAX: usize = 256;
-/// How far the file is filled with zeros when a small commit has made it grow, once it is as long as that itself.
-const FILL_BYTES: usize = 1 << 20;
-/// A commit that made the file grow by more has no use for it: the next one would too.
-const FILL_AFTER_GROWTH_MAX: u64 = FILL_BYTES as u64 / 8;
 /// How long an open waits for the handles of an earlier open in this process: sled lets go of its file from a thread
 /// of its own, a little after it is dropped.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -60,9 +56,7 @@ pub struct SyncedTree {
 
 struct Shared {
     dir: PathBuf,
-    file: File,
-    /// How long the file was after the last commit.
-    file_bytes: AtomicU64,
+    file: DbFile,
     failed: AtomicBool,
     /// sled's flush can deadlock when it is called from two threads at once.
     committing: Mutex<()>,
@@ -134,7 +128,7 @@ impl SyncedDb {
     /// See [`SyncedError`].
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<SyncedDb, SyncedError> {
         let io_error = |source| SyncedError::Io { dir: dir.display().to_string(), source };
-        let file = prepare(dir).map_err(io_error)?;
+        let file = DbFile::open(dir).map_err(io_error)?;
         let config = sled::Config::new()
             .path(dir)
             .cache_capacity(cache_bytes)
@@ -144,7 +138,6 @@ impl SyncedDb {
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             file,
-            file_bytes: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             committing: Mutex::new(()),
         });
@@ -158,7 +151,7 @@ impl SyncedDb {
             }
         };
         let db = SyncedDb { db, shared };
-        settle(dir).map_err(io_error)?;
+        db_file::settle(dir).map_err(io_error)?;
         Ok(db)
     }
 
@@ -222,8 +215,7 @@ impl SyncedDb {
         }
         changed();
         shared.call(|| self.db.flush())?;
-        shared.fill_ahead();
-        shared.file.sync_data().map_err(|source| SyncedError::Io { dir: shared.dir(), source })
+        shared.file.sync().map_err(|source| SyncedError::Io { dir: shared.dir(), source })
     }
 
     /// How many bytes the database takes on disk.
@@ -358,18 +350,6 @@ impl Shared {
         if self.failed.load(Ordering::SeqCst) { Err(SyncedError::Failed { dir: self.dir() }) } else { Ok(()) }
     }
 
-    /// Fills the file with zeros if the last commit has made it grow by a little. The file is open for appending, so what
-    /// sled writes at this moment from a thread of its own lies before the zeros, or over them, but never under them. sled
-    /// takes them for free space and cuts them off when it opens. Without them commits are slower, so a failure is none.
-    fn fill_ahead(&self) {
-        let Ok(length) = self.file.metadata().map(|metadata| metadata.len()) else { return };
-        let grown = length.saturating_sub(self.file_bytes.swap(length, Ordering::Relaxed));
-        let wants = length >= FILL_BYTES as u64 && (1..=FILL_AFTER_GROWTH_MAX).contains(&grown);
-        if wants && (&self.file).write_all(&[0; FILL_BYTES]).is_ok() {
-            self.file_bytes.store(length + FILL_BYTES as u64, Ordering::Relaxed);
-        }
-    }
-
     /// Calls into sled. Its panics, which damaged files can cause, become errors.
     fn call<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, SyncedError> {
         let error = match catch_unwind(AssertUnwindSafe(call)) {
@@ -419,38 +399,6 @@ impl Drop for SyncedTree {
             std::mem::forget(self.tree.clone());
         }
     }
-}
-
-/// Makes the directory and the `db` file what they have to be before sled opens them, and gives the file's handle.
-fn prepare(dir: &Path) -> io::Result<File> {
-    create_private_dir(dir)?;
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(b"snap.") && name.as_encoded_bytes().ends_with(b".generating")
-        {
-            std::fs::remove_file(entry.path())?;
-        }
-    }
-    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(dir.join("db"))?;
-    file.sync_data()?;
-    Ok(file)
-}
-
-/// Makes what opening left behind private and durable.
-fn settle(dir: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            std::fs::set_permissions(&path, Permissions::from_mode(0o700))?;
-            fsync_dir(&path)?;
-        } else {
-            std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-            File::open(&path)?.sync_all()?;
-        }
-    }
-    fsync_dir(dir)
 }
 
 impl Deref for Value {

@@ -263,7 +263,7 @@ fn all_damage_is_listed_with_its_place() {
     store.lose(Offset(37));
     let mut seen = Vec::new();
     let report = verify::verify_store(&store, Some(head), &mut |progress| seen.push(progress.at.0));
-    let places: Vec<u64> = report.damage.iter().map(|damage| damage.offset.0).collect();
+    let places = places(&report);
     assert_eq!(places.len() as u64, report.damage_count);
     assert!((5..=8).contains(&places[0]), "{places:?}");
     assert_eq!(places[1..], [13, 21, 37]);
@@ -289,6 +289,11 @@ fn a_record_that_was_replaced_by_another_sound_one_breaks_the_chain() {
     assert!(appender.append(Timestamp(9), vec![note("on top")]).is_ok(), "appending reads nothing");
 }
 
+/// The offsets at which something is damaged.
+fn places(report: &verify::Report) -> Vec<u64> {
+    report.damage.iter().map(|damage| damage.offset.0).collect()
+}
+
 /// Seals `bytes` again after they were changed: the CRC32 of them at `at`.
 fn seal(chunk: &mut [u8], at: usize, bytes: std::ops::Range<usize>) {
     let crc = crc32fast::hash(&chunk[bytes]).to_le_bytes();
@@ -306,7 +311,7 @@ fn a_record_s_tag_that_is_not_the_chain_s_is_damage_even_under_a_sound_checksum(
         seal(chunk, record + 4, record + 8..record + 8 + len);
     });
     let report = verify::verify_store(&store, None, &mut |_| {});
-    let places: Vec<u64> = report.damage.iter().map(|damage| damage.offset.0).collect();
+    let places = places(&report);
     assert_eq!((places, report.records), (vec![5], 12), "{:?}", report.damage);
 }
 
@@ -319,7 +324,7 @@ fn a_chunk_s_chain_value_that_is_not_its_last_record_s_is_damage_also_at_the_end
         seal(chunk, CHUNK_HEADER_BYTES - 4, 0..CHUNK_HEADER_BYTES - 4);
     });
     let report = verify::verify_store(&store, None, &mut |_| {});
-    let places: Vec<u64> = report.damage.iter().map(|damage| damage.offset.0).collect();
+    let places = places(&report);
     assert_eq!((places, report.records), (vec![5], 8), "{:?}", report.damage);
 }
 
@@ -332,7 +337,7 @@ fn a_sound_log_that_is_not_the_one_its_witness_knows_is_damage() {
     assert_eq!(report.damage, []);
     let other = Head { chain: log.head().chain, ..known };
     let report = verify::verify_store(&store, Some(other), &mut |_| {});
-    let places: Vec<u64> = report.damage.iter().map(|damage| damage.offset.0).collect();
+    let places = places(&report);
     assert_eq!(places, [6], "{:?}", report.damage);
 }
 

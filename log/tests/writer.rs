@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{Answer, Board, Command, Notes, append_notes, log_on, shown};
 use scrollback_log::clock::{ManualClock, SystemClock};
 use scrollback_log::engine::memory::MemoryStore;
-use scrollback_log::{Log, Offset, SubmitError, Timestamp, Writer, WriterOptions, WriterThread};
+use scrollback_log::{Appender, Log, Offset, SubmitError, Timestamp, Writer, WriterOptions, WriterThread};
 
 struct Running {
     log: Arc<Log>,
@@ -130,15 +130,20 @@ fn a_refusal_writes_nothing() {
     assert_eq!((store.calls(), running.log.head().offset), (before, Offset::BEGINNING));
 }
 
-#[test]
-fn a_moved_head_is_caught_up_with_and_decided_upon_again() {
-    let store = MemoryStore::new();
+/// A log, its appender, and a board that has a second appender to the same log.
+fn with_meddler() -> (Arc<Log>, Appender, Board) {
     let engine: Arc<dyn scrollback_log::Engine> =
-        Arc::new(scrollback_log::engine::chunked::ChunkedEngine::open(store.clone()).unwrap());
+        Arc::new(scrollback_log::engine::chunked::ChunkedEngine::open(MemoryStore::new()).unwrap());
     let (log, appender) = Log::new(Arc::clone(&engine), None);
     let (_, elsewhere) = Log::new(engine, None);
     let mut board = Board::open(&log);
     board.meddler = Some(elsewhere);
+    (log, appender, board)
+}
+
+#[test]
+fn a_moved_head_is_caught_up_with_and_decided_upon_again() {
+    let (log, appender, board) = with_meddler();
     let notes = Arc::clone(&board.notes);
     let (writer, thread) = Writer::start(appender, board, options()).unwrap();
     writer.submit_blocking(pin("first")).unwrap();
@@ -155,13 +160,7 @@ fn a_moved_head_is_caught_up_with_and_decided_upon_again() {
 
 #[test]
 fn what_was_decided_before_the_head_moved_does_not_count() {
-    let store = MemoryStore::new();
-    let engine: Arc<dyn scrollback_log::Engine> =
-        Arc::new(scrollback_log::engine::chunked::ChunkedEngine::open(store.clone()).unwrap());
-    let (log, appender) = Log::new(Arc::clone(&engine), None);
-    let (_, elsewhere) = Log::new(engine, None);
-    let mut board = Board::open(&log);
-    board.meddler = Some(elsewhere);
+    let (log, appender, board) = with_meddler();
     let (writer, thread) = Writer::start(appender, board, options()).unwrap();
     writer.submit_blocking(pin("first")).unwrap();
     let (go, until) = channel();

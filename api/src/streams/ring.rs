@@ -92,10 +92,6 @@ impl Ready {
     fn is(&self, after: Offset, end: Offset, bytes_max: usize) -> bool {
         (self.after, self.end, self.bytes_max) == (after, end, bytes_max)
     }
-
-    fn taken(&self) -> Taken {
-        self.taken.clone()
-    }
 }
 
 impl Segment {
@@ -259,18 +255,14 @@ impl Ring {
     pub fn read(&self, after: Offset, head: Offset, bytes_max: usize, filter: Option<&Filter>) -> RingRead {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         let Some((index, place)) = segments.find(after.next()) else { return RingRead::Behind };
-        if filter.is_some() {
-            let taken = take(&segments, after, head, bytes_max, filter);
-            return taken.map_or(RingRead::Behind, RingRead::Frames);
+        let shared = filter.is_none();
+        let end = if shared { head.min(segments.deque[index].last()) } else { head };
+        if shared && let Some(ready) = self.ready().iter().find(|ready| ready.is(after, end, bytes_max)) {
+            return RingRead::Frames(ready.taken.clone());
         }
-        let end = head.min(segments.deque[index].last());
-        let ready = self.ready().iter().find(|ready| ready.is(after, end, bytes_max)).map(Ready::taken);
-        if let Some(taken) = ready {
-            return RingRead::Frames(taken);
-        }
-        let Some(taken) = take(&segments, after, end, bytes_max, None) else { return RingRead::Behind };
+        let Some(taken) = take(&segments, after, end, bytes_max, filter) else { return RingRead::Behind };
         // What begins in the middle of an old segment nobody else is likely to want.
-        if place == 0 || end == head {
+        if shared && (place == 0 || end == head) {
             let mut ready = self.ready();
             ready.truncate(READY_MAX - 1);
             ready.push_front(Ready { after, end, bytes_max, taken: taken.clone() });

@@ -158,6 +158,14 @@ async fn read(mut stream: Stream, shared: Rc<Shared>, seen: Rc<RefCell<Seen>>) -
     }
 }
 
+impl Shared {
+    /// Takes the latency of an event that was sent at `sent_us` microseconds.
+    fn record(&self, arrived: Instant, sent_us: u64) {
+        let arrived_us = (arrived - self.epoch).as_micros() as u64;
+        self.latencies.borrow_mut().record_us(arrived_us.saturating_sub(sent_us));
+    }
+}
+
 impl Look<'_> {
     fn now(&mut self) -> Instant {
         *self.now.get_or_insert_with(Instant::now)
@@ -169,9 +177,7 @@ impl Sink for Look<'_> {
         let mut seen = self.seen.borrow_mut();
         let Some(mut place) = seen.place else { return 0 };
         let now = self.now();
-        let arrived = (now - self.shared.epoch).as_micros() as u64;
-        let mut latencies = self.shared.latencies.borrow_mut();
-        let record = |sent_us| latencies.record_us(arrived.saturating_sub(sent_us));
+        let record = |sent_us| self.shared.record(now, sent_us);
         let Some(known) = self.shared.transcript.borrow().recognize(&mut place, body, record) else {
             return 0;
         };
@@ -183,7 +189,7 @@ impl Sink for Look<'_> {
     }
 
     fn event(&mut self, event: Event<'_>, bytes: &[u8]) {
-        let Shared { dialect, epoch, sample, .. } = *self.shared;
+        let Shared { dialect, sample, .. } = *self.shared;
         let mut seen = self.seen.borrow_mut();
         let Some(key) = dialect.key(&event) else {
             seen.attached |= event.name == b"hello";
@@ -196,8 +202,7 @@ impl Sink for Look<'_> {
         }
         let sampled = if key % sample == 0 { sent_us(self.sent_at, &event) } else { None };
         if let Some(us) = sampled {
-            let arrived = (now - epoch).as_micros() as u64;
-            self.shared.latencies.borrow_mut().record_us(arrived.saturating_sub(us));
+            self.shared.record(now, us);
         }
         let place = seen.place;
         seen.place = self.shared.transcript.borrow_mut().pass(place, key, bytes, sampled);
