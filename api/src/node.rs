@@ -4,10 +4,13 @@
 //! itself: checkpoints, expiry, the scrub, the vault's upkeep. [`Node::close`] ends it all and leaves a checkpoint, so that the
 //! next start does not read the whole log.
 
+pub mod backup;
 mod error;
 mod housekeeping;
+pub mod migrate;
 mod offline;
 pub mod operator;
+pub mod restore;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

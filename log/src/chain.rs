@@ -15,7 +15,7 @@ const COMMITMENT_KEY: &[u8; 32] = b"scrollback text commitment v1...";
 
 /// What stands for a text in the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Commitment(pub(crate) [u8; 32]);
+pub struct Commitment(pub [u8; 32]);
 
 /// The commitment of a text.
 pub(crate) fn commitment(salt: &[u8; 16], text: &[u8]) -> Commitment {

@@ -5,6 +5,7 @@
 //! not see field names, so a changed field is a new schema.
 
 use bincode::Options;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The most bytes one encoded part of a record may have: a 64 KiB body, a name and their lengths fit twice over.
@@ -37,6 +38,16 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// When `bytes` are too short, too long, larger than [`PART_BYTES_MAX`] or not an encoding of `T`.
 pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
     Ok(codec(PART_BYTES_MAX).deserialize(bytes)?)
+}
+
+/// Decodes the value that `bytes` begin with, and tells how many bytes it takes.
+///
+/// # Errors
+/// When they do not begin with an encoding of `T` of at most [`PART_BYTES_MAX`] bytes.
+pub fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
+    let mut rest = bytes;
+    let value = codec(PART_BYTES_MAX).allow_trailing_bytes().deserialize_from(&mut rest)?;
+    Ok((value, bytes.len() - rest.len()))
 }
 
 /// Encodes a value that is not a record's part (a checkpoint's section, a vault entry), without a bound.

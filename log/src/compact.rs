@@ -9,19 +9,16 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::chain;
-use crate::chunk::{ChunkOptions, Packer};
+use crate::chunk::ChunkOptions;
+use crate::copy::{Copy, CopyError};
 use crate::data_dir::DataDir;
 use crate::engine::chunked::{
-    self, ChunkStore, ChunkedEngine, ChunkedError, ERASED_MARK, FORMAT, FORMAT_MARK, StoreError, scan_store,
+    self, ChunkStore, ChunkedEngine, ChunkedError, ERASED_MARK, StoreError, scan_store,
 };
 use crate::engine::sled::SledStore;
 use crate::open::{self, LogOptions, OpenError};
 use crate::verify::Progress;
-use crate::{AppendError, Appender, ChainValue, Engine, Head, Log, Offset, ReadError};
-
-/// The copy is made durable each time this many bytes of chunks are ready.
-const COMMIT_BYTES: usize = 4 << 20;
+use crate::{AppendError, Appender, Engine, Head, Log, Offset, ReadError};
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +40,7 @@ pub enum Step {
     Copying(Progress),
     /// The copy is complete and becomes the current log.
     Switching,
-    /// The old log is removed.
+    /// The old log is removed, and what was kept of older ones.
     Removing,
 }
 
@@ -93,7 +90,7 @@ pub fn compact(
     drop(appender);
     drop(Arc::into_inner(log).ok_or(CompactError::InUse)?);
 
-    let (old, new) = (dir.log_number(), dir.log_number() + 1);
+    let (old, new) = (dir.log_number(), dir.begin_next_log().map_err(OpenError::from)?);
     let source = open::open_store(dir, options)?;
     let place = dir.log_dir(new);
     let open_target =
@@ -111,11 +108,11 @@ pub fn compact(
     progress(Step::Switching);
     dir.switch_to(new).map_err(OpenError::from)?;
     progress(Step::Removing);
-    dir.remove_other_logs().map_err(OpenError::from)?;
+    dir.remove_other_logs().and_then(|()| dir.remove_kept_logs()).map_err(OpenError::from)?;
     Ok(Compacted { head, bytes_before, bytes_after: bytes_of(&place) })
 }
 
-/// Copies all records up to `head`, tombstones as they are. The format mark, which makes the copy a log, comes last.
+/// Copies all records up to `head`, tombstones as they are.
 fn copy<S: ChunkStore, T: ChunkStore>(
     source: &S,
     target: &T,
@@ -123,33 +120,28 @@ fn copy<S: ChunkStore, T: ChunkStore>(
     options: ChunkOptions,
     progress: &mut dyn FnMut(Step),
 ) -> Result<(), CompactError> {
-    let mut packer = Packer::new(options);
-    let mut chain = ChainValue::BEGINNING;
+    let mut copy = Copy::new(target, options);
     let mut outcome = Ok(());
-    scan_store(source, Offset::FIRST, head.offset, &mut |envelope| {
-        chain = chain::chain(&chain, envelope.link(), envelope.commitment().as_ref());
-        if chain.tag() != envelope.tag {
-            outcome = Err(chunked::broken_chain(source, envelope.offset).into());
-            return ControlFlow::Break(());
-        }
-        packer.push(envelope, chain);
-        if packer.closed_bytes() >= COMMIT_BYTES {
-            progress(Step::Copying(Progress { at: envelope.offset, head: head.offset }));
-            if let Err(error) = target.put(&packer.take_closed()) {
-                outcome = Err(CompactError::Write(error));
-                return ControlFlow::Break(());
+    scan_store(source, Offset::FIRST, head.offset, &mut |envelope| match copy.push(envelope) {
+        Ok(durable) => {
+            if durable {
+                progress(Step::Copying(Progress { at: envelope.offset, head: head.offset }));
             }
+            ControlFlow::Continue(())
         }
-        ControlFlow::Continue(())
+        Err(error) => {
+            outcome = Err(match error {
+                CopyError::Misfit(offset) => chunked::broken_chain(source, offset).into(),
+                CopyError::Write(error) => CompactError::Write(error),
+            });
+            ControlFlow::Break(())
+        }
     })?;
     outcome?;
     progress(Step::Copying(Progress { at: head.offset, head: head.offset }));
     let erased_through = source.mark(ERASED_MARK).map_err(CompactError::Write)?.unwrap_or_default();
-    target
-        .put(&packer.finish())
-        .and_then(|()| target.set_mark(ERASED_MARK, erased_through))
-        .and_then(|()| target.set_mark(FORMAT_MARK, FORMAT))
-        .map_err(CompactError::Write)
+    copy.finish(Offset(erased_through)).map_err(CompactError::Write)?;
+    Ok(())
 }
 
 fn copy_error(error: ChunkedError) -> CompactError {

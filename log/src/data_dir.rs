@@ -7,6 +7,8 @@
 //! witness   the last durable offset, outside the log's own directory
 //! views/    checkpoints; can be deleted while nothing runs
 //! vault/    password and token hashes
+//! kept/N/   a data directory of its own with log N, which a restore or a migration has replaced
+//! witness.N the witness of log N, until that is the current one and this has taken the place of `witness`
 //! CREATING  there until the directory is complete for the first time
 //! ```
 //! A directory becomes usable at one moment: when `CURRENT` is renamed into place. Until then `CREATING` says that what
@@ -25,7 +27,9 @@ const CREATING: &str = "CREATING";
 const WITNESS: &str = "witness";
 const VIEWS: &str = "views";
 const VAULT: &str = "vault";
+const KEPT: &str = "kept";
 const LOG_PREFIX: &str = "log.";
+const WITNESS_PREFIX: &str = "witness.";
 /// More than this is not a `CURRENT` file.
 const CURRENT_BYTES_MAX: u64 = 64;
 /// The number of a new directory's log.
@@ -137,6 +141,21 @@ impl DataDir {
         DataDir::complete(root, lock, Some(current))
     }
 
+    /// Takes the directory at `root` for this process whatever has become of it, for a backup to be restored there; creates
+    /// it if it is not there. Where nothing names the current log, the newest one that is there counts.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn open_to_restore(root: &Path) -> Result<DataDir, DataDirError> {
+        match DataDir::create_or_open(root) {
+            Err(DataDirError::CurrentMissing { .. } | DataDirError::CurrentDamaged { .. }) => {}
+            outcome => return outcome,
+        }
+        let lock = lock(root)?;
+        let newest = logs(root)?.into_iter().max();
+        DataDir::complete(root, lock, newest)
+    }
+
     fn complete(root: &Path, lock: File, current: Option<u64>) -> Result<DataDir, DataDirError> {
         if let Some(number) = current {
             let log = root.join(log_name(number));
@@ -145,6 +164,7 @@ impl DataDir {
                 return Err(DataDirError::CurrentDamaged { root: root.display().to_string(), what });
             }
             remove_if_there(&root.join(CREATING))?;
+            settle_witness(root, number)?;
         }
         create_private_dir(&root.join(VIEWS)).map_err(at(root))?;
         Ok(DataDir { root: root.to_owned(), current: Mutex::new(current), _lock: lock })
@@ -180,6 +200,18 @@ impl DataDir {
         self.root.join(WITNESS)
     }
 
+    /// The witness of a log that is about to become the current one.
+    #[must_use]
+    pub fn witness_of(&self, number: u64) -> PathBuf {
+        self.root.join(witness_name(number))
+    }
+
+    /// Where replaced logs are kept, each as a data directory of its own.
+    #[must_use]
+    pub fn kept(&self) -> PathBuf {
+        self.root.join(KEPT)
+    }
+
     /// Where checkpoints are.
     #[must_use]
     pub fn views(&self) -> PathBuf {
@@ -200,17 +232,95 @@ impl DataDir {
         let path = self.root.join(CURRENT);
         write_atomically(&path, current_text(number).as_bytes()).map_err(at(&path))?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
-        remove_if_there(&self.root.join(CREATING))
+        remove_if_there(&self.root.join(CREATING))?;
+        settle_witness(&self.root, number)
     }
 
-    /// Removes the logs that are not the current one: what an interrupted `compact` left. Called once the current log
-    /// has been found sound.
+    /// The number for a log that is to be written beside the current one. What an interrupted attempt left there is
+    /// removed.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn begin_next_log(&self) -> Result<u64, DataDirError> {
+        let number = self.current().map_or(FIRST_LOG, |current| current + 1);
+        self.discard_log(number)?;
+        Ok(number)
+    }
+
+    /// Removes a log that did not become the current one.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn discard_log(&self, number: u64) -> Result<(), DataDirError> {
+        remove_logs(&self.root, |other| other == number)?;
+        remove_if_there(&self.witness_of(number))
+    }
+
+    /// Makes sure that the current log will be kept once it is replaced: `kept/N` gets copies of all that belongs to it, and
+    /// [`DataDir::remove_other_logs`] will move it there. The vault must not be open. Does nothing in a new directory.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn keep_current_log(&self) -> Result<Option<PathBuf>, DataDirError> {
+        let Some(number) = self.current() else { return Ok(None) };
+        let place = self.kept_place(number);
+        if exists(&place)? {
+            std::fs::remove_dir_all(&place).map_err(at(&place))?;
+        }
+        create_private_dir(&place).map_err(at(&place))?;
+        for name in [WITNESS, VAULT] {
+            let from = self.root.join(name);
+            if exists(&from)? {
+                copy_durably(&from, &place.join(name)).map_err(at(&from))?;
+            }
+        }
+        let current = place.join(CURRENT);
+        write_atomically(&current, current_text(number).as_bytes()).map_err(at(&current))?;
+        // Empty: the log's place, and the sign that it is to come here.
+        let log = place.join(log_name(number));
+        create_private_dir(&log).map_err(at(&log))?;
+        fsync_dir(&place).map_err(at(&place))?;
+        Ok(Some(place))
+    }
+
+    /// Removes the logs that are not the current one, or moves them to where they are kept: what `compact`, `restore` and a
+    /// migration leave. Called once the current log has been found sound.
     ///
     /// # Errors
     /// [`DataDirError::Io`].
     pub fn remove_other_logs(&self) -> Result<(), DataDirError> {
         let Some(current) = self.current() else { return Ok(()) };
+        let kept = self.kept_place(current);
+        if exists(&kept)? {
+            // The replacing was interrupted; these are only copies.
+            std::fs::remove_dir_all(&kept).map_err(at(&kept))?;
+        }
+        for number in logs(&self.root)?.into_iter().filter(|number| *number != current) {
+            let (log, place) = (self.log_dir(number), self.kept_place(number).join(log_name(number)));
+            if exists(&place)? {
+                // Replaces the empty directory, and nothing else.
+                std::fs::rename(&log, &place).map_err(at(&place))?;
+                fsync_dir(&self.kept_place(number)).map_err(at(&place))?;
+            }
+        }
         remove_logs(&self.root, |number| number != current)
+    }
+
+    /// Removes the logs that were kept when they were replaced.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn remove_kept_logs(&self) -> Result<(), DataDirError> {
+        let kept = self.kept();
+        if exists(&kept)? {
+            std::fs::remove_dir_all(&kept).map_err(at(&kept))?;
+            fsync_dir(&self.root).map_err(at(&self.root))?;
+        }
+        Ok(())
+    }
+
+    fn kept_place(&self, number: u64) -> PathBuf {
+        self.kept().join(number.to_string())
     }
 }
 
@@ -234,7 +344,7 @@ fn refuse_occupied(root: &Path) -> Result<(), DataDirError> {
     let mut foreign = None;
     for entry in std::fs::read_dir(root).map_err(at(root))? {
         let name = entry.map_err(at(root))?.file_name().to_string_lossy().into_owned();
-        if name.starts_with(LOG_PREFIX) || [WITNESS, VIEWS, VAULT].contains(&name.as_str()) {
+        if name.starts_with(LOG_PREFIX) || [WITNESS, VIEWS, VAULT, KEPT].contains(&name.as_str()) {
             return Err(DataDirError::CurrentMissing { root: root.display().to_string(), entry: name });
         }
         if !name.starts_with(LOCK) && !name.starts_with(CREATING) && name != "lost+found" {
@@ -248,13 +358,56 @@ fn refuse_occupied(root: &Path) -> Result<(), DataDirError> {
 }
 
 fn remove_logs(root: &Path, which: impl Fn(u64) -> bool) -> Result<(), DataDirError> {
-    for entry in std::fs::read_dir(root).map_err(at(root))? {
-        let entry = entry.map_err(at(root))?;
-        if entry.file_name().to_str().and_then(log_number).is_some_and(&which) {
-            std::fs::remove_dir_all(entry.path()).map_err(at(&entry.path()))?;
-        }
+    for number in logs(root)?.into_iter().filter(|number| which(*number)) {
+        let log = root.join(log_name(number));
+        std::fs::remove_dir_all(&log).map_err(at(&log))?;
     }
     fsync_dir(root).map_err(at(root))
+}
+
+/// The numbers of the logs in `root`.
+fn logs(root: &Path) -> Result<Vec<u64>, DataDirError> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(root).map_err(at(root))? {
+        let entry = entry.map_err(at(root))?;
+        numbers.extend(entry.file_name().to_str().and_then(log_number));
+    }
+    Ok(numbers)
+}
+
+/// Puts the witness that was made for the log `current` in its place, and removes those of logs that never became the
+/// current one.
+fn settle_witness(root: &Path, current: u64) -> Result<(), DataDirError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root).map_err(at(root))? {
+        let name = entry.map_err(at(root))?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(WITNESS_PREFIX)?.parse().ok());
+        found.extend(number.filter(|number| name.to_str() == Some(&witness_name(*number))));
+    }
+    for number in found {
+        let path = root.join(witness_name(number));
+        if number == current {
+            std::fs::rename(&path, root.join(WITNESS)).map_err(at(&path))?;
+            fsync_dir(root).map_err(at(root))?;
+        } else {
+            remove_if_there(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file, or a directory with all that is in it, durably but for its own entry.
+fn copy_durably(from: &Path, to: &Path) -> io::Result<()> {
+    if from.is_dir() {
+        create_private_dir(to)?;
+        for entry in std::fs::read_dir(from)? {
+            let name = entry?.file_name();
+            copy_durably(&from.join(&name), &to.join(&name))?;
+        }
+        return fsync_dir(to);
+    }
+    std::fs::copy(from, to)?;
+    File::open(to)?.sync_all()
 }
 
 fn lock(root: &Path) -> Result<File, DataDirError> {
@@ -307,6 +460,10 @@ fn current_text(number: u64) -> String {
 
 fn log_name(number: u64) -> String {
     format!("{LOG_PREFIX}{number}")
+}
+
+fn witness_name(number: u64) -> String {
+    format!("{WITNESS_PREFIX}{number}")
 }
 
 /// The number of the log that a directory's name stands for; only what [`log_name`] writes is read.

@@ -7,10 +7,12 @@ pub mod sled;
 
 use std::ops::ControlFlow;
 
-use crate::{ChainValue, Deletion, Head, Offset, Record, Sealed};
+use crate::{ChainValue, Deletion, Envelope, Head, Offset, Record, Sealed};
 
 /// What a reader does with each record; it stops the scan by breaking.
 pub type Visit<'a> = dyn FnMut(Record<'_>) -> ControlFlow<()> + 'a;
+/// What a copy does with each record as it is stored; it stops the scan by breaking.
+pub type VisitStored<'a> = dyn FnMut(&Envelope<'_>) -> ControlFlow<()> + 'a;
 
 /// A text to be erased, and the deletion that named it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,15 @@ pub trait Engine: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ReadError::Damaged`] at the first record that is missing or not what was written; those before it were shown.
-    fn scan(&self, from: Offset, to: Offset, visit: &mut Visit<'_>) -> Result<(), ReadError>;
+    fn scan(&self, from: Offset, to: Offset, visit: &mut Visit<'_>) -> Result<(), ReadError> {
+        self.scan_stored(from, to, &mut |envelope| visit(envelope.as_record()))
+    }
+
+    /// [`Engine::scan`] with what a copy of the log needs: salts, and what is left of erased texts.
+    ///
+    /// # Errors
+    /// As for [`Engine::scan`].
+    fn scan_stored(&self, from: Offset, to: Offset, visit: &mut VisitStored<'_>) -> Result<(), ReadError>;
 
     /// The chain's value after the record at `offset`, recomputed from the nearest stored one; none beyond the head.
     ///

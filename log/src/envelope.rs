@@ -35,24 +35,44 @@ pub(crate) const RECORD_BYTES_MAX: usize = HEADER_BYTES + PART_MAX + SALT_BYTES 
 const FLAG_TEXT: u8 = 1;
 const FLAG_ERASED: u8 = 2;
 
-/// A record as it is stored.
+/// A record as it is stored: with all that its place in the chain depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Envelope<'a> {
-    pub(crate) offset: Offset,
-    pub(crate) time: Timestamp,
-    pub(crate) kind: Kind,
-    pub(crate) schema: Schema,
-    pub(crate) tag: Tag,
-    pub(crate) kept: &'a [u8],
-    pub(crate) text: StoredText<'a>,
+pub struct Envelope<'a> {
+    /// Its number.
+    pub offset: Offset,
+    /// When the writer stamped it.
+    pub time: Timestamp,
+    /// What it is about.
+    pub kind: Kind,
+    /// The version of its structs.
+    pub schema: Schema,
+    /// The tag of the chain's value after it.
+    pub tag: Tag,
+    /// The part that stays for ever.
+    pub kept: &'a [u8],
+    /// What people typed.
+    pub text: StoredText<'a>,
 }
 
 /// The text of a record as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StoredText<'a> {
+pub enum StoredText<'a> {
+    /// This kind of record has none.
     None,
-    Present { salt: [u8; SALT_BYTES], text: &'a [u8] },
-    Erased { commitment: Commitment, deletion: Deletion },
+    /// What people typed, and the salt of its commitment.
+    Present {
+        /// The salt.
+        salt: [u8; SALT_BYTES],
+        /// The text.
+        text: &'a [u8],
+    },
+    /// Gone.
+    Erased {
+        /// What stands for it in the chain.
+        commitment: Commitment,
+        /// What deleted it.
+        deletion: Deletion,
+    },
 }
 
 /// Why bytes are not a record.
@@ -180,6 +200,17 @@ impl<'a> Envelope<'a> {
     /// What follows the record at the start of `bytes`, by its length alone.
     pub(crate) fn skip(bytes: &[u8]) -> Result<&[u8], EnvelopeError> {
         split(bytes).map(|(_, rest)| rest)
+    }
+
+    /// The record without its text, if it has one, as it is after this deletion.
+    pub(crate) fn erased_by(self, deletion: Deletion) -> Envelope<'a> {
+        match self.text {
+            StoredText::Present { salt, text } => {
+                let commitment = chain::commitment(&salt, text);
+                Envelope { text: StoredText::Erased { commitment, deletion }, ..self }
+            }
+            StoredText::None | StoredText::Erased { .. } => self,
+        }
     }
 
     /// The record as a reader sees it.

@@ -11,20 +11,25 @@
 //!
 //! This crate knows nothing of HTTP, users, channels, rights or views.
 
+pub mod backup;
 mod chain;
 mod chunk;
 pub mod clock;
 pub mod codec;
 pub mod compact;
+mod copy;
 pub mod data_dir;
 pub mod engine;
 mod envelope;
 mod log;
 mod mask;
+pub mod migrate;
 mod one_core;
 mod open;
 pub mod origin;
 mod record;
+pub mod remains;
+pub mod restore;
 pub mod resume;
 pub mod scrub;
 pub mod synced;
@@ -33,8 +38,10 @@ pub mod verify;
 pub mod witness;
 mod writer;
 
+pub use chain::Commitment;
 pub use chunk::{ChunkOptions, Encoding};
-pub use engine::{AppendError, Engine, Erasure, ReadError, Visit};
+pub use engine::{AppendError, Engine, Erasure, ReadError, Visit, VisitStored};
+pub use envelope::{Envelope, StoredText};
 pub use log::{Appender, ERASE_STEP_TEXTS_MAX, Log};
 pub use mask::{Deletion, Masks};
 pub use open::{LogOptions, OpenError, finish, open, open_accepting_witness};

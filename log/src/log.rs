@@ -12,7 +12,7 @@ use crate::mask::ScanEpoch;
 use crate::witness::Witness;
 use crate::{
     AppendError, ChainValue, Deletion, Engine, Head, Masks, NewRecord, Offset, ReadError, Record, Sealed,
-    Tag, Text, Timestamp, Visit,
+    Tag, Text, Timestamp, Visit, VisitStored,
 };
 
 /// How many texts one step of the eraser rewrites at most, so that waiting commands are not held up.
@@ -80,6 +80,29 @@ impl Log {
                 record.text = Text::Gone(deletion);
             }
             visit(record)
+        })
+    }
+
+    /// Shows the records `from..=to` in order to `visit`, as they would be stored once every published deletion was carried
+    /// out: for a copy of the log.
+    ///
+    /// # Errors
+    /// As for [`Log::scan`].
+    pub(crate) fn scan_stored(
+        &self,
+        from: Offset,
+        to: Offset,
+        visit: &mut VisitStored<'_>,
+    ) -> Result<(), ReadError> {
+        let to = to.min(self.head().offset);
+        if from > to {
+            return Ok(());
+        }
+        let _epoch = Arc::clone(&self.epoch.read().unwrap_or_else(PoisonError::into_inner));
+        self.engine.scan_stored(from, to, &mut |envelope| {
+            // A deletion that is not published yet is none to the copy, which may end before it.
+            let deletion = self.mask_of(envelope.offset).filter(|by| by.offset <= self.head().offset);
+            visit(&deletion.map_or(*envelope, |deletion| envelope.erased_by(deletion)))
         })
     }
 

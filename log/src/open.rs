@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::chunk::ChunkOptions;
 use crate::data_dir::{DataDir, DataDirError};
-use crate::engine::chunked::{ChunkedEngine, ChunkedError, StoreError};
+use crate::engine::chunked::{
+    ChunkStore, ChunkedEngine, ChunkedError, FORMAT_MARK, StoreError, check_format,
+};
 use crate::engine::sled::SledStore;
 use crate::synced::{SyncedDb, SyncedError};
 use crate::verify::{self, Progress};
@@ -36,7 +38,8 @@ pub enum OpenError {
     /// The log ends before the record that its witness knows to have been durable.
     #[error(
         "the log {place} has lost its tail: it ends at offset {}, but was durable up to offset {}. Keep what is there, \
-         then put back the newest good copy of the data directory",
+         then restore a backup with `scrollback restore FILE`, or go on with what is left: `scrollback restore \
+         --accept-current`",
         .head.offset, .witness.offset
     )]
     LostTail {
@@ -50,7 +53,7 @@ pub enum OpenError {
     /// The log holds other records than those its witness knows.
     #[error(
         "{place} is not the log that was here before: its record at offset {offset} is another one. Put \
-         back the log that belongs to this data directory"
+         back the log that belongs to this data directory, or go on with this one: `scrollback restore --accept-current`"
     )]
     OtherChain {
         /// The log.
@@ -77,19 +80,19 @@ pub enum OpenError {
         path: String,
     },
     /// A record is missing or is not what was written.
-    #[error("{0}. `scrollback verify` lists all damage; put back a good copy of the data directory")]
+    #[error("{0}. `scrollback verify` lists all damage; restore a backup with `scrollback restore FILE`")]
     Damaged(#[source] ReadError),
     /// The store beneath the log is damaged so badly that it does not open.
-    #[error("the log {place} does not open: {what}. Put back a good copy of the data directory")]
+    #[error("the log {place} does not open: {what}. Restore a backup with `scrollback restore FILE`")]
     Unreadable {
         /// The log.
         place: String,
         /// What the store said.
         what: String,
     },
-    /// The log was written by a newer program.
+    /// The log was written by a newer program, or by one so old that it has to be migrated first.
     #[error("{0}")]
-    NewerFormat(ChunkedError),
+    OtherFormat(ChunkedError),
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -138,14 +141,24 @@ pub fn open_accepting_witness(
         Err(OpenError::WitnessMissing { .. } | OpenError::WitnessDamaged { .. }) => {}
         outcome => return outcome,
     }
-    let engine = open_engine(dir, options)?;
-    let report = verify::verify_store(engine.store(), None, progress);
-    if let Some(damage) = report.damage.into_iter().next() {
-        return Err(OpenError::Damaged(damage.into()));
-    }
+    let engine = open_sound_engine(dir, options, progress)?;
     let path = dir.witness();
     let witness = Witness::create(&path, engine.head()).map_err(|error| io(&path, &error))?;
     start(dir, engine, witness)
+}
+
+/// Opens the current log once every record of it was checked.
+pub(crate) fn open_sound_engine(
+    dir: &DataDir,
+    options: &LogOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<ChunkedEngine<SledStore>, OpenError> {
+    let engine = open_engine(dir, options)?;
+    let report = verify::verify_store(engine.store(), None, progress);
+    match report.damage.into_iter().next() {
+        Some(damage) => Err(OpenError::Damaged(damage.into())),
+        None => Ok(engine),
+    }
 }
 
 /// Creates the log of a new directory; `between` is called between the steps that become durable one by one.
@@ -200,7 +213,18 @@ pub(crate) fn open_store(dir: &DataDir, options: &LogOptions) -> Result<SledStor
     SledStore::open(&place, options.cache_bytes).map_err(|error| store_error(&place, error))
 }
 
-fn open_engine(dir: &DataDir, options: &LogOptions) -> Result<ChunkedEngine<SledStore>, OpenError> {
+/// Refuses a log of a format that is not this program's, if it says which it has.
+pub(crate) fn refuse_other_format(store: &SledStore) -> Result<(), OpenError> {
+    match store.mark(FORMAT_MARK) {
+        Ok(Some(found)) => check_format(store, found).map_err(OpenError::OtherFormat),
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+pub(crate) fn open_engine(
+    dir: &DataDir,
+    options: &LogOptions,
+) -> Result<ChunkedEngine<SledStore>, OpenError> {
     let place = dir.log_dir(dir.log_number());
     let store = open_store(dir, options)?;
     ChunkedEngine::open_existing(store, options.chunks).map_err(|error| {
@@ -223,7 +247,7 @@ fn check(engine: &ChunkedEngine<SledStore>, testimony: Testimony, path: &Path) -
         Testimony::Damaged => return Err(OpenError::WitnessDamaged { path: path.display().to_string() }),
         Testimony::Head(head) => head,
     };
-    let place = || crate::engine::chunked::ChunkStore::place(engine.store());
+    let place = || ChunkStore::place(engine.store());
     match engine.chain_at(witness.offset).map_err(OpenError::Damaged)? {
         None => Err(OpenError::LostTail { place: place(), witness, head: engine.head() }),
         Some(chain) if chain != witness.chain => {
@@ -242,10 +266,10 @@ pub(crate) fn store_error(place: &Path, error: SyncedError) -> OpenError {
     }
 }
 
-fn chunked_error(place: &Path, error: ChunkedError) -> OpenError {
+pub(crate) fn chunked_error(place: &Path, error: ChunkedError) -> OpenError {
     let place = place.display().to_string();
     match error {
-        ChunkedError::NewerFormat { .. } => OpenError::NewerFormat(error),
+        ChunkedError::NewerFormat { .. } | ChunkedError::OlderFormat { .. } => OpenError::OtherFormat(error),
         ChunkedError::NoFormat { .. } => OpenError::Unreadable { place, what: error.to_string() },
         ChunkedError::Read(error) => OpenError::Damaged(error),
         ChunkedError::Write(StoreError::Damaged(what)) => OpenError::Unreadable { place, what },
@@ -253,7 +277,7 @@ fn chunked_error(place: &Path, error: ChunkedError) -> OpenError {
     }
 }
 
-fn io(path: &Path, error: &std::io::Error) -> OpenError {
+pub(crate) fn io(path: &Path, error: &std::io::Error) -> OpenError {
     OpenError::Io { place: path.display().to_string(), what: error.to_string() }
 }
 

@@ -69,6 +69,8 @@ pub fn verify(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, OpenError> {
     let store = open::open_store(dir, options)?;
+    // Of another format there is nothing to be said here; a missing mark is damage, and listed.
+    open::refuse_other_format(&store)?;
     let path = dir.witness();
     let testimony = Witness::read(&path)
         .map_err(|error| OpenError::Io { place: path.display().to_string(), what: error.to_string() })?;

@@ -29,6 +29,7 @@
 mod channels;
 pub mod checkpoint;
 pub mod facts;
+pub mod format0;
 mod imports;
 mod invitations;
 mod keys;

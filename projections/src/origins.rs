@@ -40,6 +40,12 @@ impl Origins {
         (self.at(birthplace.offset) == Some(birthplace.origin)).then_some(birthplace.offset)
     }
 
+    /// How many runs of the log there were: more than one once it was restored or a rollback was accepted.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.started.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.started.is_empty()
     }

@@ -68,6 +68,10 @@ pub(crate) enum Command {
     Compact(Confirm),
     /// Check every record of the log: checksums, order, the chain of hashes
     Verify,
+    /// Write a backup of the log and the password hashes, from a data directory or a running server
+    Backup(Backup),
+    /// Make a backup the log of the data directory, or go on with a log that has lost its tail
+    Restore(Restore),
     /// Print every public event as JSON lines
     Export(Export),
     /// Print new events as they come (from a server), or the newest ones (from a data directory)
@@ -202,6 +206,11 @@ pub(crate) struct Replay {
     /// Print the state as it was at this offset (less erased texts) instead of rebuilding the views
     #[arg(long, value_name = "OFFSET")]
     pub(crate) to: Option<u64>,
+    /// Bring a log of an older format to this program's; the old one is kept
+    #[arg(long, conflicts_with = "to")]
+    pub(crate) migrate: bool,
+    #[command(flatten)]
+    pub(crate) confirm: Confirm,
 }
 
 #[derive(Debug, Args)]
@@ -222,6 +231,27 @@ pub(crate) struct Server {
     /// A bearer token for --server; better given as SCROLLBACK_TOKEN, for a command line can be seen by others
     #[arg(long, env = "SCROLLBACK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The file to write, which must not be there; `-` for standard output. Until it is complete it is called FILE.part, and
+    /// a second run goes on with that
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) from: Server,
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["file", "accept_current"])))]
+pub(crate) struct Restore {
+    /// The backup; `-` for standard input
+    pub(crate) file: Option<PathBuf>,
+    /// Go on with the log as it is, after its tail was lost or an older copy was put in its place
+    #[arg(long)]
+    pub(crate) accept_current: bool,
+    #[command(flatten)]
+    pub(crate) confirm: Confirm,
 }
 
 #[derive(Debug, Args)]

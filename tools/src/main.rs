@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         cli::Command::Replay(typed) => commands::replay::run(&cli.common, &typed),
         cli::Command::Compact(typed) => commands::compact::run(&cli.common, &typed),
         cli::Command::Verify => commands::verify::run(&cli.common),
+        cli::Command::Backup(typed) => commands::backup::run(&cli.common, &typed),
+        cli::Command::Restore(typed) => commands::restore::run(&cli.common, &typed),
         cli::Command::Export(typed) => commands::export::run(&cli.common, &typed),
         cli::Command::Tail(typed) => commands::tail::run(&cli.common, &typed),
         cli::Command::Import(typed) => commands::import::run(&cli.common, &typed),

@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::Context;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use scrollback_log::ResumePoint;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use crate::cli::Server;
 
@@ -37,6 +38,11 @@ pub(crate) struct Remote {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Unreachable(String);
+
+/// Whether a server was lost that may come back.
+pub(crate) fn is_worth_another_try(error: &anyhow::Error) -> bool {
+    error.is::<Unreachable>()
+}
 
 #[derive(Deserialize)]
 struct Page {
@@ -107,7 +113,7 @@ impl Remote {
                     next = page.next;
                     retry = RETRY_FIRST;
                 }
-                Err(error) if error.is::<Unreachable>() => {
+                Err(error) if is_worth_another_try(&error) => {
                     tracing::warn!("{error:#}; trying again");
                     std::thread::sleep(retry);
                     retry = (retry * 2).min(RETRY_MOST);
@@ -135,8 +141,49 @@ impl Remote {
         }
     }
 
+    /// Writes a server's backup, or the rest of one that was cut after `after`, to `out`. `progress` is told how many bytes
+    /// have come. An error that [`is_worth_another_try`] leaves what has come in `out`.
+    pub(crate) fn backup(
+        &self,
+        after: ResumePoint,
+        out: &mut dyn Write,
+        progress: &mut dyn FnMut(u64),
+    ) -> anyhow::Result<()> {
+        self.runtime.block_on(async {
+            let (mut body, driver) = self.begin(&format!("/api/admin/backup?after={after}")).await?;
+            let mut bytes = 0;
+            loop {
+                let frame = tokio::time::timeout(ANSWER_TIMEOUT, body.frame());
+                let frame = frame
+                    .await
+                    .map_err(|_| Unreachable(format!("{} sends nothing any more", self.authority)))?;
+                let Some(frame) = frame else { break };
+                let frame = frame.map_err(|error| self.lost(&error))?;
+                if let Ok(data) = frame.into_data() {
+                    bytes += data.len() as u64;
+                    out.write_all(&data).context("writing the backup")?;
+                    progress(bytes);
+                }
+            }
+            driver.abort();
+            Ok(())
+        })
+    }
+
+    fn lost(&self, error: &dyn std::fmt::Display) -> Unreachable {
+        Unreachable(format!("{}: {error}", self.authority))
+    }
+
     async fn get(&self, path: &str) -> anyhow::Result<Bytes> {
-        let lost = |error: &dyn std::fmt::Display| Unreachable(format!("{}: {error}", self.authority));
+        let (body, driver) = self.begin(path).await?;
+        let body = body.collect().await.map_err(|error| self.lost(&error))?.to_bytes();
+        driver.abort();
+        Ok(body)
+    }
+
+    /// Asks for `path` and gives the body of a good answer, and what drives the connection.
+    async fn begin(&self, path: &str) -> anyhow::Result<(Incoming, JoinHandle<hyper::Result<()>>)> {
+        let lost = |error: &dyn std::fmt::Display| self.lost(error);
         let stream = TcpStream::connect(&self.authority).await.map_err(|error| lost(&error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -149,11 +196,11 @@ impl Remote {
             .context("making the request")?;
         let answer = sender.send_request(request).await.map_err(|error| lost(&error))?;
         let status = answer.status();
+        if status == StatusCode::OK {
+            return Ok((answer.into_body(), driver));
+        }
         let body = answer.into_body().collect().await.map_err(|error| lost(&error))?.to_bytes();
         driver.abort();
-        if status == StatusCode::OK {
-            return Ok(body);
-        }
         let told = serde_json::from_slice::<Problem>(&body)
             .map(|problem| format!("{} {}", problem.code, problem.detail.unwrap_or_default()))
             .unwrap_or_default();

@@ -46,6 +46,8 @@ pub struct Server {
     /// Turns true when the server begins to stop.
     pub(super) stopping: watch::Receiver<bool>,
     heavy_reads: Semaphore,
+    /// One backup at a time: it reads as fast as it is taken.
+    pub(super) backups: Arc<Semaphore>,
     /// Once true, always true: users are never forgotten.
     set_up: AtomicBool,
 }
@@ -90,6 +92,7 @@ impl Server {
             sign_ins: SignInLimits::new(settings.sign_in_burst, DefaultClock::default()),
             setup_token: (open_to_others && !set_up).then(SetupToken::draw),
             heavy_reads: Semaphore::new(HEAVY_READS_MAX),
+            backups: Arc::new(Semaphore::new(1)),
             set_up: AtomicBool::new(set_up),
             streams: Streams::start(sources, settings.streams.clone(), settings.drain_timeout),
             streams_runtime: streams.clone(),
@@ -237,7 +240,7 @@ impl From<VaultError> for Problem {
             VaultError::PasswordChanged => {
                 Problem::new(Code::BadCredentials, "the password was changed meanwhile")
             }
-            VaultError::Damaged { .. } | VaultError::Store(_) => {
+            VaultError::Damaged { .. } | VaultError::BadCarried | VaultError::Store(_) => {
                 tracing::error!(%error, "the vault failed");
                 scrollback_log::SubmitError::OutcomeUnknown.into()
             }

@@ -7,6 +7,7 @@
 
 pub mod accept;
 mod accounts;
+mod backup;
 mod body;
 mod boot;
 mod call;

@@ -107,6 +107,10 @@ codes! {
     KeyReused = 409 "key_reused", "The idempotency key was used for something else";
     /// The user has as many tokens as anybody may have.
     TooManyTokens = 409 "too_many_tokens", "Too many tokens";
+    /// A backup cannot be gone on with: its past is not this log's.
+    OtherHistory = 409 "other_history", "The log has another history";
+    /// A backup cannot be gone on with: it is ahead of this log.
+    Ahead = 409 "ahead", "The log does not reach that offset";
     /// The state asked for by `at_least` was not reached in time.
     Behind = 409 "behind", "The server has not reached that offset";
     /// The body has no `Content-Length`.

@@ -25,8 +25,8 @@ use super::call::{Call, Server};
 use super::problem::{Code, Problem};
 use super::query::Query;
 use super::{
-    accounts, boot, channels, health, history, invitations, messages, openapi, reply, root, streams, tokens,
-    users,
+    accounts, backup, boot, channels, health, history, invitations, messages, openapi, reply, root, streams,
+    tokens, users,
 };
 
 /// What a handler's call comes to.
@@ -151,6 +151,11 @@ pub(super) static ROUTES: &[Route] = &[
     Route::post(exact("/api/auth/login"), handler!(accounts::log_in)).for_anybody(),
     Route::post(exact("/api/auth/logout"), handler!(accounts::log_out)),
     Route::post(exact("/api/password"), handler!(accounts::change_password)),
+    Route {
+        of_state: false,
+        heads: false,
+        ..Route::get(exact("/api/admin/backup"), handler!(backup::backup)).with_query()
+    },
     Route::get(exact("/api/users"), handler!(users::list)),
     Route { takes_body: true, ..Route::new("PUT", with("/api/users/", "id", ""), handler!(users::change)) },
     Route::get(exact("/api/tokens"), handler!(tokens::list)),

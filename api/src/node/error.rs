@@ -2,8 +2,11 @@
 
 use std::io;
 
+use scrollback_log::backup::BackupError;
 use scrollback_log::compact::CompactError;
 use scrollback_log::data_dir::DataDirError;
+use scrollback_log::migrate::MigrateError;
+use scrollback_log::restore::RestoreError;
 use scrollback_log::synced::SyncedError;
 use scrollback_log::{AppendError, OpenError, ReadError};
 use scrollback_projections::facts::FactError;
@@ -27,7 +30,7 @@ pub enum NodeError {
     #[error(transparent)]
     Vault(#[from] VaultError),
     /// A record is damaged.
-    #[error("{0}. `scrollback verify` lists all damage; put back a good copy of the data directory")]
+    #[error("{0}. `scrollback verify` lists all damage; restore a backup with `scrollback restore FILE`")]
     Read(#[from] ReadError),
     /// A record is not a fact that this version knows.
     #[error(transparent)]
@@ -44,6 +47,15 @@ pub enum NodeError {
     /// A compaction did not come to its end.
     #[error(transparent)]
     Compact(#[from] CompactError),
+    /// A backup cannot be written or read.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// A log could not be made from a backup.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// A log of an older format could not be brought to this one.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
     /// There is no room to begin a log.
     #[error(
         "the disk has less free space than the mark of {free_bytes_min} bytes; free some, or lower the mark"
@@ -73,6 +85,10 @@ impl NodeError {
             self,
             NodeError::DataDir(DataDirError::InUse { .. })
                 | NodeError::Log(OpenError::InUse(_) | OpenError::DataDir(DataDirError::InUse { .. }))
+                | NodeError::Restore(RestoreError::Open(
+                    OpenError::InUse(_) | OpenError::DataDir(DataDirError::InUse { .. })
+                ))
+                | NodeError::Migrate(MigrateError::Open(OpenError::InUse(_)))
                 | NodeError::Vault(VaultError::Store(SyncedError::InUse { .. }))
         )
     }
@@ -84,15 +100,7 @@ impl NodeError {
             NodeError::DataDir(error) | NodeError::Log(OpenError::DataDir(error)) => {
                 matches!(error, DataDirError::CurrentMissing { .. } | DataDirError::CurrentDamaged { .. })
             }
-            NodeError::Log(error) => matches!(
-                error,
-                OpenError::LostTail { .. }
-                    | OpenError::OtherChain { .. }
-                    | OpenError::WitnessMissing { .. }
-                    | OpenError::WitnessDamaged { .. }
-                    | OpenError::Damaged(_)
-                    | OpenError::Unreadable { .. }
-            ),
+            NodeError::Log(error) => is_damaged_log(error),
             NodeError::Views(error) => match error {
                 OpenViewsError::LostLog { .. } | OpenViewsError::Fold(_) => true,
                 OpenViewsError::Read(error) => is_damaged(error),
@@ -107,7 +115,15 @@ impl NodeError {
                 matches!(error, AppendError::Damaged(_))
             }
             NodeError::Compact(error) => matches!(error, CompactError::Read(error) if is_damaged(error)),
-            NodeError::Checkpoint(_)
+            NodeError::Backup(error) | NodeError::Restore(RestoreError::Backup(error)) => {
+                matches!(error, BackupError::Damaged { .. } | BackupError::Incomplete { .. })
+            }
+            NodeError::Restore(RestoreError::Open(error)) | NodeError::Migrate(MigrateError::Open(error)) => {
+                is_damaged_log(error)
+            }
+            NodeError::Migrate(error) => matches!(error, MigrateError::Damaged { .. }),
+            NodeError::Restore(RestoreError::Write(_))
+            | NodeError::Checkpoint(_)
             | NodeError::DiskFull { .. }
             | NodeError::WriteFailed
             | NodeError::Io { .. } => false,
@@ -122,4 +138,16 @@ impl NodeError {
 
 fn is_damaged(error: &ReadError) -> bool {
     matches!(error, ReadError::Damaged { .. })
+}
+
+fn is_damaged_log(error: &OpenError) -> bool {
+    matches!(
+        error,
+        OpenError::LostTail { .. }
+            | OpenError::OtherChain { .. }
+            | OpenError::WitnessMissing { .. }
+            | OpenError::WitnessDamaged { .. }
+            | OpenError::Damaged(_)
+            | OpenError::Unreadable { .. }
+    )
 }

@@ -78,7 +78,10 @@ impl Streams {
         let head = Position::from(self.log.head());
         let ResumeFrom::Point(point) = from else { return Ok(Resume::Ok(head)) };
         if point.offset > head.offset {
-            return Ok(Resume::Ahead);
+            // The head never goes back within a run of the log, so a token from beyond it was given in one that a restore or
+            // a rollback has ended.
+            let is_of_another_run = point.tag.is_some() && self.origins().count() > 1;
+            return Ok(if is_of_another_run { Resume::OtherHistory } else { Resume::Ahead });
         }
         let known = if point.offset == head.offset {
             Some(head)

@@ -10,6 +10,7 @@
 //!
 //! Writing calls wait for a sync: call them from a thread that may block.
 
+mod carry;
 mod passwords;
 mod session;
 mod stored;
@@ -101,6 +102,9 @@ pub enum VaultError {
         /// The entry's key, in hexadecimal digits.
         key: String,
     },
+    /// What a backup carries is no password's hash.
+    #[error("the backup carries something that is no password's hash")]
+    BadCarried,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] SyncedError),

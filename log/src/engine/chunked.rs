@@ -3,16 +3,18 @@
 //! A chunk's key is its first record's offset, so the chunks in key order are the log. An append adds chunks and never
 //! touches an old one; an erasure rewrites the chunks it concerns, with the same records, number and chain.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering as MemoryOrdering};
 use std::sync::{PoisonError, RwLock};
 
 use crate::chain;
 use crate::chunk::{self, ChunkError, ChunkOptions, Header, Packer};
 use crate::codec::PART_BYTES_MAX;
+use crate::engine::VisitStored;
 use crate::envelope::{Envelope, StoredText};
-use crate::{AppendError, ChainValue, Engine, Erasure, Head, Offset, ReadError, Sealed, Visit};
+use crate::{AppendError, ChainValue, Engine, Erasure, Head, Offset, ReadError, Sealed};
 
 /// The mark that says which format a log has.
 pub(crate) const FORMAT_MARK: &str = "format";
@@ -87,6 +89,16 @@ pub enum ChunkedError {
         /// Its format.
         found: u64,
     },
+    /// It was written by an older program.
+    #[error(
+        "{place} has format {found}, older than this program's {FORMAT}; `scrollback replay --migrate` brings it up to it"
+    )]
+    OlderFormat {
+        /// The store.
+        place: String,
+        /// Its format.
+        found: u64,
+    },
     /// It has no format mark: it was never a log, or has lost what it held.
     #[error("{place} says nothing of its format: it is not a log, or has lost all it held")]
     NoFormat {
@@ -141,11 +153,8 @@ impl<S: ChunkStore> ChunkedEngine<S> {
     /// See [`ChunkedError`].
     pub fn open_existing(store: S, options: ChunkOptions) -> Result<ChunkedEngine<S>, ChunkedError> {
         let mark = |name| store.mark(name).map_err(|error| unreadable(&store, error));
-        match mark(FORMAT_MARK)? {
-            Some(FORMAT) => {}
-            None => return Err(ChunkedError::NoFormat { place: store.place() }),
-            Some(found) => return Err(ChunkedError::NewerFormat { place: store.place(), found }),
-        }
+        let found = mark(FORMAT_MARK)?.ok_or_else(|| ChunkedError::NoFormat { place: store.place() })?;
+        check_format(&store, found)?;
         let erased_through = RwLock::new(Offset(mark(ERASED_MARK)?.unwrap_or_default()));
         let head = newest(&store)?;
         Ok(ChunkedEngine {
@@ -164,11 +173,11 @@ impl<S: ChunkStore> ChunkedEngine<S> {
 
     /// Writes through `write`, and never again after a failure.
     fn write(&self, write: impl FnOnce(&S) -> Result<(), StoreError>) -> Result<(), AppendError> {
-        if self.failed.load(Ordering::SeqCst) {
+        if self.failed.load(MemoryOrdering::SeqCst) {
             return Err(AppendError::OutcomeUnknown("an earlier write failed".into()));
         }
         write(&self.store).map_err(|error| {
-            self.failed.store(true, Ordering::SeqCst);
+            self.failed.store(true, MemoryOrdering::SeqCst);
             AppendError::OutcomeUnknown(error.to_string())
         })
     }
@@ -191,10 +200,9 @@ impl<S: ChunkStore> ChunkedEngine<S> {
             let Some(record) = records.next() else { break };
             let mut envelope = record.map_err(|error| damaged(offset, error))?;
             if let Some(erasure) = erasures.get(&offset)
-                && let StoredText::Present { salt, text } = envelope.text
+                && matches!(envelope.text, StoredText::Present { .. })
             {
-                let commitment = chain::commitment(&salt, text);
-                envelope.text = StoredText::Erased { commitment, deletion: erasure.deletion };
+                envelope = envelope.erased_by(erasure.deletion);
                 changed = true;
             }
             envelopes.push(envelope);
@@ -229,9 +237,9 @@ impl<S: ChunkStore> Engine for ChunkedEngine<S> {
         Ok(())
     }
 
-    fn scan(&self, from: Offset, to: Offset, visit: &mut Visit<'_>) -> Result<(), ReadError> {
+    fn scan_stored(&self, from: Offset, to: Offset, visit: &mut VisitStored<'_>) -> Result<(), ReadError> {
         // Never beyond the head: the store shows what is written before it is durable.
-        scan_store(&self.store, from, to.min(self.head().offset), &mut |envelope| visit(envelope.as_record()))
+        scan_store(&self.store, from, to.min(self.head().offset), visit)
     }
 
     fn chain_at(&self, offset: Offset) -> Result<Option<ChainValue>, ReadError> {
@@ -275,12 +283,21 @@ impl<S: ChunkStore> Engine for ChunkedEngine<S> {
     }
 }
 
+/// Refuses a format that is not the one this program writes.
+pub(crate) fn check_format<S: ChunkStore + ?Sized>(store: &S, found: u64) -> Result<(), ChunkedError> {
+    match found.cmp(&FORMAT) {
+        Ordering::Equal => Ok(()),
+        Ordering::Less => Err(ChunkedError::OlderFormat { place: store.place(), found }),
+        Ordering::Greater => Err(ChunkedError::NewerFormat { place: store.place(), found }),
+    }
+}
+
 /// Shows the stored records `from..=to`, in order, each checked, none left out.
 pub(crate) fn scan_store<S: ChunkStore + ?Sized>(
     store: &S,
     from: Offset,
     to: Offset,
-    visit: &mut dyn FnMut(&Envelope<'_>) -> ControlFlow<()>,
+    visit: &mut VisitStored<'_>,
 ) -> Result<(), ReadError> {
     let from = from.max(Offset::FIRST);
     if from > to {
@@ -317,7 +334,7 @@ struct Pass<'a, S: ?Sized> {
     expected: Offset,
     /// Where chunks are unpacked, one after the other.
     buffer: Vec<u8>,
-    visit: &'a mut dyn FnMut(&Envelope<'_>) -> ControlFlow<()>,
+    visit: &'a mut VisitStored<'a>,
 }
 
 impl<S: ChunkStore + ?Sized> Pass<'_, S> {

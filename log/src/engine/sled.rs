@@ -180,10 +180,9 @@ impl ChunkStore for SledStore {
 
     fn mark(&self, name: &str) -> Result<Option<u64>, StoreError> {
         let Some(value) = self.marks.get(name.as_bytes())? else { return Ok(None) };
-        let number = value.first_chunk().map(|number| u64::from_le_bytes(*number));
-        match number {
-            Some(number) if mark_value(number) == value[..] => Ok(Some(number)),
-            _ => Err(StoreError::Damaged(format!("the mark {name} is not what was written"))),
+        match mark_number(&value) {
+            Some(number) => Ok(Some(number)),
+            None => Err(StoreError::Damaged(format!("the mark {name} is not what was written"))),
         }
     }
 
@@ -242,6 +241,12 @@ fn first_of(key: &Value) -> Result<(Offset, u16), StoreError> {
         (Some(first), Some(part)) => Ok((Offset(u64::from_be_bytes(*first)), part)),
         _ => Err(StoreError::Damaged(format!("a key of {} bytes is none of ours", key.len()))),
     }
+}
+
+/// The number that a mark's value stands for; none if it is not what was written.
+pub(crate) fn mark_number(value: &[u8]) -> Option<u64> {
+    let number = u64::from_le_bytes(*value.first_chunk()?);
+    (mark_value(number) == value).then_some(number)
 }
 
 fn mark_value(number: u64) -> [u8; 12] {

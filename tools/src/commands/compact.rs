@@ -14,7 +14,10 @@ pub(crate) fn run(common: &Common, typed: &Confirm) -> anyhow::Result<()> {
         );
         return tell(common, &text, &json!({ "bytes_before": before, "dry_run": true }));
     }
-    confirm(typed, "compact writes the log anew and then removes the old one for good.")?;
+    confirm(
+        typed,
+        "compact writes the log anew and then removes the old one, and those that a restore has replaced, for good.",
+    )?;
     let mut progress = Progress::start("compacting", common);
     let compacted = node::compact(&common.data, common.view_settings(), &mut |at| progress.fold(at));
     progress.end();

@@ -1,10 +1,12 @@
 //! One file per command.
 
+pub(crate) mod backup;
 pub(crate) mod compact;
 pub(crate) mod expire;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod replay;
+pub(crate) mod restore;
 pub(crate) mod serve;
 pub(crate) mod tail;
 pub(crate) mod user;

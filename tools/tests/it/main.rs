@@ -5,6 +5,7 @@
 mod support;
 
 mod accounts;
+mod backup;
 mod bad_input;
 mod channels;
 mod checker;
@@ -21,5 +22,7 @@ mod real_clients;
 mod rollback;
 mod seam;
 mod state;
+mod steps;
 mod stream;
 mod tour;
+mod upgrade;

@@ -371,6 +371,18 @@ pub(super) static CALLS: &[Described] = &[
         ..chat("poll", "GET", "/api/events/poll", "The events after a place in the log, once.")
     },
     Described {
+        parameters: &[(
+            "after",
+            || ParameterIn::Query,
+            "Where a backup was cut that is to be gone on with: an offset or a resume token.",
+            resume_token,
+        )],
+        answers: (200, "application/octet-stream", Some(bytes)),
+        effect: Effect::Reads,
+        problems: &[Code::BadResumePoint, Code::Forbidden, Code::Ahead, Code::OtherHistory, Code::Busy],
+        ..operation("backup", "/api/admin/backup", "The whole log, exact at one offset, for an owner.")
+    },
+    Described {
         answers: (200, JSON, Some(any_object)),
         ..operation("openapi", "/api/openapi.json", "This document.")
     },
@@ -391,6 +403,11 @@ pub(super) static CALLS: &[Described] = &[
         ..operation("about", "/", "What this is and where the API is.")
     },
 ];
+
+fn bytes() -> RefOr<Schema> {
+    let bytes = ObjectBuilder::new().schema_type(Type::String);
+    RefOr::T(Schema::Object(bytes.content_media_type("application/octet-stream").build()))
+}
 
 fn any_object() -> RefOr<Schema> {
     RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::Object).build()))

@@ -74,3 +74,11 @@ pub(crate) fn position(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     }
     None
 }
+
+/// Unpacks the data directory that a program of this format has left, into `space`.
+pub(crate) fn unpack(format: &str, space: &Path) -> PathBuf {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{format}.tar.gz"));
+    let unpacked = std::process::Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(space).status();
+    assert!(unpacked.unwrap().success(), "{archive:?} could not be unpacked");
+    space.join("data")
+}
