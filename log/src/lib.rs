@@ -27,6 +27,7 @@ pub mod migrate;
 mod one_core;
 mod open;
 pub mod origin;
+mod quiet;
 mod record;
 pub mod remains;
 pub mod restore;

@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::one_core::on_one_core;
+use crate::quiet::quietly;
 use db_file::DbFile;
 
 /// The longest value there can be. A leaf page of sled's holds at most 17 values (it splits above 16, before the next
@@ -57,6 +58,8 @@ pub struct SyncedTree {
 struct Shared {
     dir: PathBuf,
     file: DbFile,
+    /// Outlives every other handle to the database, so that it is this one whose end closes it.
+    last: Mutex<Option<sled::Db>>,
     failed: AtomicBool,
     /// sled's flush can deadlock when it is called from two threads at once.
     committing: Mutex<()>,
@@ -138,6 +141,7 @@ impl SyncedDb {
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             file,
+            last: Mutex::new(None),
             failed: AtomicBool::new(false),
             committing: Mutex::new(()),
         });
@@ -150,6 +154,7 @@ impl SyncedDb {
                 outcome => break outcome?,
             }
         };
+        *shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(db.clone());
         let db = SyncedDb { db, shared };
         db_file::settle(dir).map_err(io_error)?;
         Ok(db)
@@ -161,7 +166,9 @@ impl SyncedDb {
     /// # Errors
     /// See [`SyncedError`]; [`SyncedError::InUse`] while a handle is left.
     pub fn write_snapshot(dir: &Path, cache_bytes: u64) -> Result<(), SyncedError> {
-        SyncedDb::open(dir, cache_bytes).map(drop)
+        let SyncedDb { db, shared } = SyncedDb::open(dir, cache_bytes)?;
+        drop(db);
+        Arc::into_inner(shared).map_or(Ok(()), |shared| shared.close())
     }
 
     /// The table `name`, created durably if it is not there.
@@ -350,9 +357,25 @@ impl Shared {
         if self.failed.load(Ordering::SeqCst) { Err(SyncedError::Failed { dir: self.dir() }) } else { Ok(()) }
     }
 
-    /// Calls into sled. Its panics, which damaged files can cause, become errors.
+    /// Closes the database. sled syncs its file once more, and panics when it cannot.
+    fn close(&self) -> Result<(), SyncedError> {
+        let Some(last) = self.last.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        if self.failed.load(Ordering::SeqCst) {
+            // After a failure it could wait for ever.
+            std::mem::forget(last);
+            return Ok(());
+        }
+        self.call(|| {
+            drop(last);
+            Ok(())
+        })
+    }
+
+    /// Calls into sled. Its panics, which damaged files and failing disks can cause, become errors.
     fn call<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, SyncedError> {
-        let error = match catch_unwind(AssertUnwindSafe(call)) {
+        let error = match quietly(|| catch_unwind(AssertUnwindSafe(call))) {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => self.error(error),
             Err(panic) => {
@@ -384,19 +407,10 @@ impl Shared {
     }
 }
 
-// A clone that is never dropped keeps what it shares with the original from being dropped.
-impl Drop for SyncedDb {
+impl Drop for Shared {
     fn drop(&mut self) {
-        if self.has_failed() {
-            std::mem::forget(self.db.clone());
-        }
-    }
-}
-
-impl Drop for SyncedTree {
-    fn drop(&mut self) {
-        if self.shared.failed.load(Ordering::SeqCst) {
-            std::mem::forget(self.tree.clone());
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "a store was not closed well; all that was acknowledged had been synced before");
         }
     }
 }

@@ -23,6 +23,7 @@ mod rollback;
 mod seam;
 mod state;
 mod steps;
+mod storage;
 mod stream;
 mod tour;
 mod upgrade;

@@ -63,6 +63,8 @@ pub(crate) struct Server {
     _directory: Option<TempDir>,
     options: Vec<String>,
     listen: String,
+    /// What runs the binary; none to run it itself.
+    wrapper: Option<Command>,
     running: Option<Running>,
 }
 
@@ -89,6 +91,7 @@ impl Server {
             _directory: None,
             options: options.iter().map(|&option| option.to_owned()).collect(),
             listen: "127.0.0.1:0".into(),
+            wrapper: None,
             running: None,
         }
     }
@@ -169,7 +172,7 @@ impl Server {
     /// Starts the process without waiting for anything.
     pub(crate) fn spawn(&mut self) {
         assert!(self.running.is_none(), "the server is running");
-        let mut command = scrollback();
+        let mut command = self.command();
         command
             .arg("serve")
             .arg("--data")
@@ -179,6 +182,30 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = collect(child.stderr.take().unwrap());
         self.running = Some(Running { child, stdout: std::thread::spawn(String::new), stderr });
+    }
+
+    /// Lets this command, which ends with the binary's path, run the server from now on.
+    pub(crate) fn wrap(&mut self, wrapper: Command) {
+        self.wrapper = Some(wrapper);
+    }
+
+    /// Runs the server by itself again.
+    pub(crate) fn unwrap(&mut self) {
+        self.wrapper = None;
+    }
+
+    fn command(&self) -> Command {
+        let plain = scrollback();
+        let Some(wrapper) = &self.wrapper else { return plain };
+        let mut command = Command::new(wrapper.get_program());
+        command.args(wrapper.get_args()).stdin(Stdio::null());
+        for (name, value) in plain.get_envs().chain(wrapper.get_envs()) {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
     }
 
     /// Ends the server as a power-off of the process would: nothing of its own runs any more.
