@@ -9,6 +9,7 @@
 //! vault/    password and token hashes
 //! kept/N/   a data directory of its own with log N, which a restore or a migration has replaced
 //! witness.N the witness of log N, until that is the current one and this has taken the place of `witness`
+//! scratch.PID/  what `doctor` measures with; can be deleted once that process has ended
 //! CREATING  there until the directory is complete for the first time
 //! ```
 //! A directory becomes usable at one moment: when `CURRENT` is renamed into place. Until then `CREATING` says that what
@@ -30,6 +31,8 @@ const VAULT: &str = "vault";
 const KEPT: &str = "kept";
 const LOG_PREFIX: &str = "log.";
 const WITNESS_PREFIX: &str = "witness.";
+/// How the names begin of directories that hold nothing of worth and go away.
+pub const SCRATCH_PREFIX: &str = "scratch.";
 /// More than this is not a `CURRENT` file.
 const CURRENT_BYTES_MAX: u64 = 64;
 /// The number of a new directory's log.
@@ -347,7 +350,8 @@ fn refuse_occupied(root: &Path) -> Result<(), DataDirError> {
         if name.starts_with(LOG_PREFIX) || [WITNESS, VIEWS, VAULT, KEPT].contains(&name.as_str()) {
             return Err(DataDirError::CurrentMissing { root: root.display().to_string(), entry: name });
         }
-        if !name.starts_with(LOCK) && !name.starts_with(CREATING) && name != "lost+found" {
+        let is_none_of_ours = [LOCK, CREATING, SCRATCH_PREFIX].iter().all(|known| !name.starts_with(known));
+        if is_none_of_ours && name != "lost+found" {
             foreign = Some(name);
         }
     }
@@ -451,6 +455,37 @@ fn read_current(root: &Path) -> Result<Option<u64>, DataDirError> {
             Err(DataDirError::CurrentDamaged { root: root.display().to_string(), what })
         }
     }
+}
+
+/// The name of the current log's directory, read without taking the data directory; none when there are no data yet.
+///
+/// # Errors
+/// See [`DataDirError`].
+pub fn read_current_name(root: &Path) -> Result<Option<String>, DataDirError> {
+    let Some(number) = read_current(root)? else {
+        if !exists(&root.join(CREATING))? {
+            refuse_occupied(root)?;
+        }
+        return Ok(None);
+    };
+    let name = log_name(number);
+    if !exists(&root.join(&name))? {
+        let what = format!("it names {name}, which is not there");
+        return Err(DataDirError::CurrentDamaged { root: root.display().to_string(), what });
+    }
+    Ok(Some(name))
+}
+
+/// Where the lock of the data directory `root` is.
+#[must_use]
+pub fn lock_of(root: &Path) -> PathBuf {
+    root.join(LOCK)
+}
+
+/// Where the witness of the data directory `root` is.
+#[must_use]
+pub fn witness_of(root: &Path) -> PathBuf {
+    root.join(WITNESS)
 }
 
 fn current_text(number: u64) -> String {

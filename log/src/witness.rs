@@ -115,6 +115,16 @@ impl Witness {
     }
 }
 
+/// Reads, and only reads, how far the witness at `path` knows the log to be durable; none when it is damaged.
+///
+/// # Errors
+/// When the operating system refuses.
+pub fn look(path: &Path) -> io::Result<Option<Head>> {
+    let file = File::open(path)?;
+    let slots = [read_slot(&file, 0)?, read_slot(&file, 1)?];
+    Ok(slots.into_iter().flatten().max_by_key(|head| head.offset))
+}
+
 fn encode(head: Head) -> [u8; SLOT_BYTES] {
     let mut bytes = [0; SLOT_BYTES];
     bytes[..4].copy_from_slice(MAGIC);

@@ -7,6 +7,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -122,11 +123,12 @@ pub type WriterThread<M> = JoinHandle<Option<(Appender, M)>>;
 pub struct Writer<M: Machine> {
     queue: SyncSender<Message<M>>,
     failed: watch::Receiver<bool>,
+    turns: Arc<AtomicU64>,
 }
 
 impl<M: Machine> Clone for Writer<M> {
     fn clone(&self) -> Self {
-        Writer { queue: self.queue.clone(), failed: self.failed.clone() }
+        Writer { queue: self.queue.clone(), failed: self.failed.clone(), turns: Arc::clone(&self.turns) }
     }
 }
 
@@ -144,8 +146,10 @@ impl<M: Machine> Writer<M> {
         let (queue, jobs) = sync_channel(options.queue_commands_max);
         let failure = Failure(options.failed.clone());
         let failed = options.failed.subscribe();
+        let turns = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&turns);
         let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
-            let mut writing = Loop { appender, machine, options };
+            let mut writing = Loop { appender, machine, options, turns: counted };
             match writing.run(&jobs) {
                 Ok(()) => {
                     refuse_waiting(&jobs);
@@ -161,7 +165,7 @@ impl<M: Machine> Writer<M> {
                 }
             }
         })?;
-        Ok((Writer { queue, failed }, thread))
+        Ok((Writer { queue, failed, turns }, thread))
     }
 
     /// Hands in a command. The future answers once the outcome is durable.
@@ -201,6 +205,13 @@ impl<M: Machine> Writer<M> {
         let _ = self.queue.send(Message::Stop);
     }
 
+    /// How often the loop has come round. It does at least about every [`WriterOptions::erase_every`], whether there is
+    /// something to write or not: so a count that stands still for much longer is that of a loop that waits for the disk.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
     /// Turns true when a write has failed, or the machine has panicked, or [`WriterOptions::failed`] was set: this process
     /// is to end.
     #[must_use]
@@ -232,6 +243,7 @@ struct Loop<M: Machine> {
     appender: Appender,
     machine: M,
     options: WriterOptions,
+    turns: Arc<AtomicU64>,
 }
 
 /// One command's answer, held back until its batch is durable.
@@ -245,6 +257,7 @@ impl<M: Machine> Loop<M> {
         let mut erased_at = Instant::now();
         let mut work_left = true;
         loop {
+            self.turns.fetch_add(1, Ordering::Relaxed);
             let wait = if work_left { Duration::ZERO } else { self.options.erase_every };
             match jobs.recv_timeout(wait) {
                 Ok(Message::Job(first)) => {

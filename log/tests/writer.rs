@@ -249,6 +249,35 @@ fn a_full_queue_refuses_and_what_is_in_it_is_still_written_before_a_stop() {
 }
 
 #[test]
+fn the_loop_comes_round_although_nothing_is_written_and_stands_still_while_it_waits() {
+    let mut options = options();
+    options.erase_every = Duration::from_millis(1);
+    let running = start(&MemoryStore::new(), options);
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let come_round = |from: u64| {
+        while running.writer.turns() < from + 3 {
+            assert!(std::time::Instant::now() < deadline, "it stands still");
+            std::thread::yield_now();
+        }
+    };
+    come_round(0);
+    let (go, until) = channel();
+    let (started, has_started) = channel();
+    std::thread::scope(|scope| {
+        let writer = running.writer.clone();
+        scope.spawn(move || writer.submit_blocking(Command::WaitAndTell(started, until)));
+        has_started.recv().unwrap();
+        let stuck_at = running.writer.turns();
+        for _ in 0..1000 {
+            std::thread::yield_now();
+            assert_eq!(running.writer.turns(), stuck_at);
+        }
+        go.send(()).unwrap();
+        come_round(stuck_at);
+    });
+}
+
+#[test]
 fn time_stamps_never_go_back() {
     let store = MemoryStore::new();
     let clock = Arc::new(ManualClock::at(Timestamp(100)));

@@ -1,9 +1,11 @@
-//! Exit codes: 0 done, 1 failed, 2 usage (clap's own), 3 damage or a lost log found, 4 data in use, 5 refused without `--yes`.
+//! Exit codes: 0 done, 1 failed, 2 usage, 3 damage or a lost log found, 4 data in use, 5 refused without `--yes`.
 
 use std::process::ExitCode;
 
 use scrollback_api::node::NodeError;
 
+/// What was typed, or what a settings file says, cannot be understood. The parser's own errors have it too.
+const USAGE: u8 = 2;
 /// Found damage, or a log that is not the one it should be.
 const DAMAGE: u8 = 3;
 /// Another process holds the data directory.
@@ -17,6 +19,9 @@ pub(crate) enum Stop {
     /// Damage was found; the report has been printed.
     #[error("{0}")]
     Damage(String),
+    /// What was asked for cannot be understood.
+    #[error("{0}")]
+    Usage(String),
     /// The command changes or removes data and was not confirmed.
     #[error("{0} Say --yes to go on.")]
     NeedsYes(String),
@@ -53,6 +58,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         if let Some(stop) = cause.downcast_ref::<Stop>() {
             return match stop {
                 Stop::Damage(_) => DAMAGE,
+                Stop::Usage(_) => USAGE,
                 Stop::NeedsYes(_) => NEEDS_YES,
             };
         }

@@ -1,4 +1,4 @@
-//! What people and programs see: progress, log lines, tables.
+//! What people and programs see: progress, questions, results.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -6,40 +6,27 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
-use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Common, Confirm};
+use crate::cli::{Common, Confirm, LogFormat};
 use crate::exit::Stop;
 
 /// How often progress is told where there is no terminal to draw on.
 const PLAIN_PROGRESS_EVERY: Duration = Duration::from_secs(5);
-
-/// Sends log lines to standard error.
-pub(crate) fn start_tracing(common: &Common) {
-    let filter = EnvFilter::try_new(&common.log).unwrap_or_else(|error| {
-        eprintln!("scrollback: --log {:?} is not a filter ({error}); logging at info", common.log);
-        EnvFilter::new("info")
-    });
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-}
 
 /// Progress of long work: a bar on a terminal, else a line every few seconds.
 pub(crate) struct Progress {
     bar: ProgressBar,
     what: &'static str,
     plain: bool,
+    as_json: bool,
     told: Instant,
 }
 
 impl Progress {
     /// Starts telling of `what`, counted in records.
     pub(crate) fn start(what: &'static str, common: &Common) -> Progress {
-        let plain = common.json || !std::io::stderr().is_terminal();
+        let as_json = common.log_format == LogFormat::Json;
+        let plain = common.json || as_json || !std::io::stderr().is_terminal();
         let target = if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
         if let Ok(style) =
@@ -48,7 +35,7 @@ impl Progress {
             bar.set_style(style);
         }
         bar.set_message(what);
-        Progress { bar, what, plain, told: Instant::now() }
+        Progress { bar, what, plain, as_json, told: Instant::now() }
     }
 
     /// Tells that `done` of `all` are done.
@@ -57,7 +44,11 @@ impl Progress {
         self.bar.set_position(done);
         if self.plain && self.told.elapsed() >= PLAIN_PROGRESS_EVERY {
             self.told = Instant::now();
-            eprintln!("{}: {done} of {all}", self.what);
+            if self.as_json {
+                tracing::info!(done, all, "{}", self.what);
+            } else {
+                eprintln!("{}: {done} of {all}", self.what);
+            }
         }
     }
 

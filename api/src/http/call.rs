@@ -13,6 +13,7 @@ use scrollback_log::{Offset, Timestamp};
 use scrollback_projections::Views;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use tracing::Span;
 use warp::path::FullPath;
 
 use super::figures;
@@ -163,7 +164,9 @@ impl Server {
         work: impl FnOnce(&Server) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let server = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || work(&server)).await {
+        // The lines that are written there belong to the request too.
+        let span = Span::current();
+        match tokio::task::spawn_blocking(move || span.in_scope(|| work(&server))).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 tracing::error!(%error, "a request's blocking part failed");

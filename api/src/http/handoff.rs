@@ -38,6 +38,14 @@ impl Handoff {
         response.extensions_mut().insert(self);
     }
 
+    /// Lets the stream run inside what `wrap` makes of it.
+    pub(super) fn wrap(&self, wrap: impl FnOnce(Running) -> Running + Send + 'static) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stream) = slot.take() {
+            *slot = Some(Box::new(move |socket, head, framing| wrap(stream(socket, head, framing))));
+        }
+    }
+
     /// Takes the stream out of an answer's extensions, once.
     pub(super) fn take(extensions: &mut Extensions) -> Option<Stream> {
         let Handoff(stream) = extensions.remove()?;

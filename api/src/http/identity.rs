@@ -97,7 +97,8 @@ impl Edges {
         nearest
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether this is one of the proxies that are believed.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.contains(&address.to_canonical())
     }
 

@@ -28,6 +28,7 @@ mod openapi;
 pub mod problem;
 pub mod query;
 mod reply;
+pub(crate) mod requests;
 mod root;
 mod routes;
 mod setup_token;

@@ -240,6 +240,8 @@ impl Problem {
         let mut response = Response::new(self.to_json().into());
         *response.status_mut() =
             StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // For whoever tells of the answer.
+        response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         super::reply::harden(headers);

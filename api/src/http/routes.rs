@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::{Buf, Bytes};
 use http::header::ALLOW;
@@ -24,6 +24,7 @@ use super::body::{self, Pieces};
 use super::call::{Call, Server};
 use super::problem::{Code, Problem};
 use super::query::Query;
+use super::requests::Requested;
 use super::{
     accounts, backup, boot, channels, health, history, invitations, messages, openapi, reply, root, streams,
     tokens, users,
@@ -177,6 +178,17 @@ const METRICS: &str = "/metrics";
 /// Everything below this waits for the set-up.
 const API: &str = "/api/";
 
+/// What a path that no call has is called in log lines.
+const NO_PATTERN: &str = "(no such path)";
+
+/// The pattern that a path fits, for log lines: of the path itself a part may be a secret.
+pub(super) fn pattern_of(path: &str) -> &'static str {
+    static PATTERNS: LazyLock<Vec<String>> =
+        LazyLock::new(|| ROUTES.iter().map(|route| route.path.template()).collect());
+    let place = ROUTES.iter().position(|route| route.path.find(path).is_some());
+    place.and_then(|place| PATTERNS.get(place)).map_or(NO_PATTERN, String::as_str)
+}
+
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
@@ -220,18 +232,24 @@ async fn respond<B: Buf>(
     mut pieces: impl Pieces<B>,
 ) -> Response {
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip());
+    let from = server.edges.address(peer, &headers);
+    let requested = Requested::begin(&method, path.as_str(), &headers, server.edges.trusts(peer), from);
     let body_comes = body::comes(&headers);
     let head = Head { method, path, query, headers, peer };
-    match admit(&server, serves, head, &mut pieces).await {
-        Ok(Admitted::Call(answering)) => answering.await.unwrap_or_else(Problem::into_response),
-        Ok(Admitted::Answered(response)) => response,
-        Err(problem) => {
-            if body_comes && !problem.closes() {
-                body::drain(&mut pieces).await;
+    requested
+        .answer(async {
+            match admit(&server, serves, head, &mut pieces).await {
+                Ok(Admitted::Call(answering)) => answering.await.unwrap_or_else(Problem::into_response),
+                Ok(Admitted::Answered(response)) => response,
+                Err(problem) => {
+                    if body_comes && !problem.closes() {
+                        body::drain(&mut pieces).await;
+                    }
+                    problem.into_response()
+                }
             }
-            problem.into_response()
-        }
-    }
+        })
+        .await
 }
 
 /// What the shared checks come to.
@@ -386,6 +404,16 @@ mod tests {
         assert_eq!(allow("/api/channels/C1"), "POST, DELETE, OPTIONS");
         assert_eq!(allow("/api/channels"), "GET, HEAD, POST, OPTIONS");
         assert_eq!(allow("/api/events"), "GET, OPTIONS");
+    }
+
+    #[test]
+    fn log_lines_name_the_pattern_of_a_path_and_never_what_stands_in_it() {
+        assert_eq!(pattern_of("/api/invite/SECRET"), "/api/invite/{token}");
+        assert_eq!(pattern_of("/api/channels/C1/messages"), "/api/channels/{id}/messages");
+        assert_eq!(pattern_of("/livez"), "/livez");
+        for odd in ["/api/invite/SECRET/", "/api/invite//SECRET", "/SECRET", "", "*"] {
+            assert_eq!(pattern_of(odd), NO_PATTERN);
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::cursor::{Cursor, Next};
 use super::filter::Filter;
 use super::resume::Resume;
 use super::{Chunk, Ending, Position, Pulse, Reader, Streams};
+use crate::http::requests;
 
 /// A reader that was shown nothing for this many records is told where it stands.
 const CHECKPOINT_RECORDS: u64 = 256;
@@ -197,7 +198,7 @@ impl Running {
                 Ok(true)
             }
             Err(error) => {
-                tracing::error!(%error, "a stream met damage");
+                requests::of_stream(|| tracing::error!(%error, "a stream met damage"));
                 Err(End::Told(Bye::Damaged))
             }
         }

@@ -2,8 +2,12 @@
 
 pub(crate) mod backup;
 pub(crate) mod compact;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod expire;
 pub(crate) mod export;
+pub(crate) mod health;
 pub(crate) mod import;
 pub(crate) mod replay;
 pub(crate) mod restore;

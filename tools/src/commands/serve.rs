@@ -13,7 +13,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::{Common, Serve};
+use crate::notify::Notifier;
 use crate::output::Progress;
+use crate::watchdog;
 
 /// After a failed write reads go on this long, so that clients can be told, before the process ends.
 const READS_AFTER_FAILURE: Duration = Duration::from_secs(3);
@@ -39,13 +41,18 @@ pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
     let listener = bind(settings.listen)?;
     let figures = settings.metrics_listen.map(bind).transpose()?;
     let mut progress = Progress::start("replaying", common);
-    let node = Node::open(settings, Arc::new(SystemClock), &mut |at| progress.fold(at));
+    let mut notifier = Notifier::default();
+    notifier.status("opening the data");
+    let node = Node::open(settings, Arc::new(SystemClock), &mut |at| {
+        progress.fold(at);
+        notifier.replaying(at);
+    });
     progress.end();
     let node = Arc::new(node?);
     node.start_housekeeping()?;
     let requests = runtime("requests", threads)?;
     let streams = runtime("streams", threads)?;
-    let end = requests.block_on(serve(&node, listener, figures, streams.handle()))?;
+    let end = requests.block_on(serve(&node, listener, figures, streams.handle(), &notifier))?;
     if end != End::Stopped {
         if end == End::WriteFailed {
             tracing::error!("ending because a write failed; start again to see what reached the disk");
@@ -53,6 +60,7 @@ pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
         // Dropping the store after a failed write can hang, and a second signal asked for no more waiting.
         std::process::exit(1);
     }
+    notifier.status("storing a checkpoint and closing the data");
     requests.shutdown_timeout(TASKS_END_WITHIN);
     streams.shutdown_timeout(TASKS_END_WITHIN);
     match Arc::try_unwrap(node) {
@@ -85,8 +93,10 @@ async fn serve(
     listener: TcpListener,
     figures: Option<TcpListener>,
     streams: &Handle,
+    notifier: &Notifier,
 ) -> anyhow::Result<End> {
     let (stop, stopping) = watch::channel(false);
+    let mut hangups = signal(SignalKind::hangup()).context("watching for signals")?;
     let mut signals = [signal(SignalKind::terminate()), signal(SignalKind::interrupt())]
         .into_iter()
         .collect::<Result<Vec<Signal>, _>>()
@@ -105,14 +115,26 @@ async fn serve(
         tracing::info!("there are no users yet: POST /api/setup makes the first one, the owner");
     }
     let mut serving = std::pin::pin!(http::serve(server, listener, figures));
-    tokio::select! {
-        () = any(&mut signals) => {}
-        _ = failed.wait_for(|failed| *failed) => {
-            tokio::time::sleep(READS_AFTER_FAILURE).await;
-            return Ok(End::WriteFailed);
+    let status = format!("serving on http://{address}");
+    notifier.ready(&status);
+    tokio::spawn(watchdog::watch(Arc::clone(node), streams.clone(), Notifier::default()));
+    loop {
+        tokio::select! {
+            () = any(&mut signals) => break,
+            _ = hangups.recv() => {
+                notifier.reloading();
+                reload();
+                notifier.ready(&status);
+            }
+            _ = failed.wait_for(|failed| *failed) => {
+                notifier.stopping("ending because a write failed");
+                tokio::time::sleep(READS_AFTER_FAILURE).await;
+                return Ok(End::WriteFailed);
+            }
+            _ = &mut serving => anyhow::bail!("serving ended by itself"),
         }
-        _ = &mut serving => anyhow::bail!("serving ended by itself"),
     }
+    notifier.stopping("stopping: open requests are answered, streams are told");
     tracing::info!("stopping: no new requests, streams are told");
     stop.send_replace(true);
     tokio::select! {
@@ -125,6 +147,11 @@ async fn serve(
     }
     let has_failed = *failed.borrow();
     Ok(if has_failed { End::WriteFailed } else { End::Stopped })
+}
+
+/// Reads again, on SIGHUP, what can be read again while the server runs. Settings cannot: they hold until the next start.
+fn reload() {
+    tracing::info!("SIGHUP: settings are read at a start only; restart the server to change them");
 }
 
 /// Waits for any of the signals.

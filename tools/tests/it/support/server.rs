@@ -62,6 +62,7 @@ pub(crate) struct Server {
     data: PathBuf,
     _directory: Option<TempDir>,
     options: Vec<String>,
+    environment: Vec<(String, String)>,
     listen: String,
     /// What runs the binary; none to run it itself.
     wrapper: Option<Command>,
@@ -90,6 +91,7 @@ impl Server {
             data: data.to_owned(),
             _directory: None,
             options: options.iter().map(|&option| option.to_owned()).collect(),
+            environment: Vec::new(),
             listen: "127.0.0.1:0".into(),
             wrapper: None,
             running: None,
@@ -128,6 +130,11 @@ impl Server {
 
     pub(crate) fn set_options(&mut self, options: &[&str]) {
         self.options = options.iter().map(|&option| option.to_owned()).collect();
+    }
+
+    /// What the next starts find in their environment.
+    pub(crate) fn set_environment(&mut self, variables: &[(String, String)]) {
+        self.environment = variables.to_vec();
     }
 
     /// Keeps the address of now over restarts, for clients that know only one.
@@ -178,7 +185,8 @@ impl Server {
             .arg("--data")
             .arg(&self.data)
             .args(["--listen", &self.listen])
-            .args(&self.options);
+            .args(&self.options)
+            .envs(self.environment.iter().cloned());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = collect(child.stderr.take().unwrap());
         self.running = Some(Running { child, stdout: std::thread::spawn(String::new), stderr });
@@ -279,6 +287,8 @@ pub(crate) fn scrollback() -> Command {
             command.env_remove(name);
         }
     }
+    // Nor does a service manager of theirs hear of it.
+    command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
