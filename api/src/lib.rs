@@ -10,11 +10,13 @@
 
 pub mod commands;
 pub mod expiry;
+mod figures;
 pub mod http;
 pub mod ids;
 pub mod import;
 pub mod names;
 pub mod node;
+mod past;
 pub mod settings;
 pub mod space;
 pub mod streams;

@@ -5,6 +5,7 @@
 //! next start does not read the whole log.
 
 pub mod backup;
+pub mod check;
 mod error;
 mod housekeeping;
 pub mod migrate;
@@ -16,12 +17,15 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use scrollback_log::clock::Clock;
 use scrollback_log::data_dir::DataDir;
-use scrollback_log::{Appender, Log, LogOptions, Offset, Origin, Writer, WriterOptions, WriterThread};
+use scrollback_log::{
+    Appender, Log, LogOptions, Offset, Origin, Timestamp, Writer, WriterOptions, WriterThread,
+};
 use scrollback_projections::facts::{self, OriginStarted};
 use scrollback_projections::{
     CheckpointError, CheckpointState, Opened, Progress, ViewSettings, Views, checkpoint, open_views,
@@ -33,11 +37,14 @@ pub use offline::{Rebuilt, compact, directory_bytes, export, export_newest, rebu
 
 use crate::commands::machine::ChatMachine;
 use crate::expiry::ClockJump;
+use crate::figures::figures;
 use crate::names::Name;
+use crate::past::Past;
 use crate::settings::Settings;
 use crate::space::Space;
 use crate::streams::ring::Ring;
 use crate::vault::{Vault, VaultOptions};
+use check::Check;
 use housekeeping::Housekeeping;
 
 /// How long, and how often, a checkpoint waits for the head of its views to be published.
@@ -66,10 +73,16 @@ pub struct Node {
     /// The free-space mark.
     pub space: Space,
     dir: DataDir,
+    /// When it was opened.
+    pub(crate) started: Timestamp,
     checkpointed: Mutex<Offset>,
+    /// The last record that the scrub has looked at.
+    scrubbed: AtomicU64,
     writer_thread: Mutex<Option<WriterThread<ChatMachine>>>,
     housekeeping: Mutex<Option<Housekeeping>>,
     clock_jump: OnceLock<ClockJump>,
+    check: Check,
+    past: Past,
 }
 
 impl Node {
@@ -106,6 +119,7 @@ impl Node {
         clock: Arc<dyn Clock>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Node, NodeError> {
+        let started = clock.now();
         let space = Space::new(settings.data.clone(), settings.storage.free_bytes_min);
         let (log, mut appender) = scrollback_log::open(&dir, &log_options(&settings))?;
         let Opened { mut views, from } = open_views(&log, &dir.views(), view_settings(&settings), progress)?;
@@ -140,6 +154,7 @@ impl Node {
         let options = WriterOptions {
             has_space: Arc::new(move || has_space.for_writes()),
             failed,
+            observe: Arc::new(|batch| figures().batch(batch)),
             ..WriterOptions::new(Arc::clone(&clock))
         };
         let (writer, writer_thread) =
@@ -154,10 +169,14 @@ impl Node {
             clock,
             space,
             dir,
+            started,
             checkpointed: Mutex::new(checkpointed),
+            scrubbed: AtomicU64::new(0),
             writer_thread: Mutex::new(Some(writer_thread)),
             housekeeping: Mutex::new(None),
             clock_jump: OnceLock::new(),
+            check: Check::default(),
+            past: Past::default(),
         })
     }
 
@@ -231,6 +250,24 @@ impl Node {
         *self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn past(&self) -> &Past {
+        &self.past
+    }
+
+    /// The last record that the scrub has looked at.
+    #[must_use]
+    pub fn scrubbed(&self) -> Offset {
+        Offset(self.scrubbed.load(Ordering::Relaxed))
+    }
+
+    /// How many bytes the files of the log have.
+    ///
+    /// # Errors
+    /// [`NodeError::Io`].
+    pub fn log_bytes(&self) -> Result<u64, NodeError> {
+        directory_bytes(&self.dir.log_dir(self.dir.log_number()))
+    }
+
     /// Ends the housekeeping and the writer, and stores a checkpoint. Commands that were handed in before are written; later
     /// ones are refused. Calling it again does nothing.
     ///
@@ -238,6 +275,7 @@ impl Node {
     /// See [`NodeError`]; [`NodeError::WriteFailed`] when a write has failed: then the process should end without dropping
     /// this value.
     pub fn close(&self) -> Result<(), NodeError> {
+        self.check.stop();
         // Ends its thread.
         drop(self.housekeeping.lock().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.writer_thread.lock().unwrap_or_else(PoisonError::into_inner).take();

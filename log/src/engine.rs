@@ -72,6 +72,11 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// As for [`Engine::append`].
     fn set_erased_through(&self, deletion: Offset) -> Result<(), AppendError>;
+
+    /// How often the store was synced since it was opened: a figure for operators, 0 where nothing is synced.
+    fn syncs(&self) -> u64 {
+        0
+    }
 }
 
 /// A writing call did not end well.

@@ -1,8 +1,8 @@
 //! The log: one appender, any number of readers, and the published head between them.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use roaring::RoaringTreemap;
 use tokio::sync::watch;
@@ -26,6 +26,18 @@ pub struct Log {
     /// Mirrors "there are masks", so that a scan of a log without any takes no lock per record.
     masked: AtomicBool,
     epoch: RwLock<Arc<ScanEpoch>>,
+    /// Where the first read failed, and how many have.
+    first_damage: OnceLock<Offset>,
+    damaged_reads: AtomicU64,
+}
+
+/// What readers of any sort have found since the log was opened: requests, streams, the scrub, folds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// How many reads failed.
+    pub reads: u64,
+    /// Where the first of them did; none if all were good.
+    pub first: Option<Offset>,
 }
 
 /// The writing side of the log: exists once, so there is one writer.
@@ -45,6 +57,8 @@ impl Log {
             masks: RwLock::default(),
             masked: AtomicBool::new(false),
             epoch: RwLock::default(),
+            first_damage: OnceLock::new(),
+            damaged_reads: AtomicU64::new(0),
         });
         (Arc::clone(&log), Appender { log, witness })
     }
@@ -73,14 +87,34 @@ impl Log {
         }
         // Held until the last record was shown: the masks of what is erased meanwhile stay as long.
         let _epoch = Arc::clone(&self.epoch.read().unwrap_or_else(PoisonError::into_inner));
-        self.engine.scan(from, to, &mut |mut record: Record<'_>| {
+        let scanned = self.engine.scan(from, to, &mut |mut record: Record<'_>| {
             if matches!(record.text, Text::Present(_))
                 && let Some(deletion) = self.mask_of(record.offset)
             {
                 record.text = Text::Gone(deletion);
             }
             visit(record)
-        })
+        });
+        scanned.inspect_err(|error| self.note_damage(error, from))
+    }
+
+    fn note_damage(&self, error: &ReadError, from: Offset) {
+        let offset = if let ReadError::Damaged { offset, .. } = error { *offset } else { from };
+        self.first_damage.get_or_init(|| offset);
+        self.damaged_reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What readers have found since the log was opened. It does not go away by itself: damage is looked at by a person,
+    /// and a later good read of other records says nothing of it.
+    #[must_use]
+    pub fn damage(&self) -> Damage {
+        Damage { reads: self.damaged_reads.load(Ordering::Relaxed), first: self.first_damage.get().copied() }
+    }
+
+    /// How often the store was synced since the log was opened, erasures included.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.engine.syncs()
     }
 
     /// Shows the records `from..=to` in order to `visit`, as they would be stored once every published deletion was carried
@@ -143,7 +177,10 @@ impl Log {
     /// # Errors
     /// As for [`Log::scan`].
     pub fn chain_at(&self, offset: Offset) -> Result<Option<ChainValue>, ReadError> {
-        if offset > self.head().offset { Ok(None) } else { self.engine.chain_at(offset) }
+        if offset > self.head().offset {
+            return Ok(None);
+        }
+        self.engine.chain_at(offset).inspect_err(|error| self.note_damage(error, offset))
     }
 
     /// The deletion that masks the text at `offset`, if one does. What is encoded elsewhere from an earlier read must

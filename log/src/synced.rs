@@ -23,7 +23,7 @@ use std::io;
 use std::ops::{Bound, Deref, RangeBounds};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,8 @@ struct Shared {
     /// Outlives every other handle to the database, so that it is this one whose end closes it.
     last: Mutex<Option<sled::Db>>,
     failed: AtomicBool,
+    /// How many commits were made durable.
+    syncs: AtomicU64,
     /// sled's flush can deadlock when it is called from two threads at once.
     committing: Mutex<()>,
 }
@@ -143,6 +145,7 @@ impl SyncedDb {
             file,
             last: Mutex::new(None),
             failed: AtomicBool::new(false),
+            syncs: AtomicU64::new(0),
             committing: Mutex::new(()),
         });
         let waiting_since = Instant::now();
@@ -222,7 +225,15 @@ impl SyncedDb {
         }
         changed();
         shared.call(|| self.db.flush())?;
-        shared.file.sync().map_err(|source| SyncedError::Io { dir: shared.dir(), source })
+        shared.file.sync().map_err(|source| SyncedError::Io { dir: shared.dir(), source })?;
+        shared.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How many commits were made durable since the open, each by one sync.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.shared.syncs.load(Ordering::Relaxed)
     }
 
     /// How many bytes the database takes on disk.

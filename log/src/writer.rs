@@ -71,6 +71,25 @@ pub enum SubmitError {
     Stopped,
 }
 
+/// What one batch was and how long each step of it took, for whoever keeps figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchFigures {
+    /// How many commands were decided or refused.
+    pub commands: usize,
+    /// How many records were appended.
+    pub records: usize,
+    /// How long the first command waited in the queue: the longest of the batch.
+    pub queued: Duration,
+    /// How long all commands took to decide.
+    pub deciding: Duration,
+    /// How long the records took to append and sync.
+    pub appending: Duration,
+    /// How long the records took to apply, and their head to publish.
+    pub applying: Duration,
+    /// How long the answers took to hand out.
+    pub answering: Duration,
+}
+
 /// The writer's limits.
 #[derive(Clone)]
 pub struct WriterOptions {
@@ -88,6 +107,8 @@ pub struct WriterOptions {
     pub clock: Arc<dyn Clock>,
     /// Turns true when a write has failed. Others whose writes can fail may share it.
     pub failed: watch::Sender<bool>,
+    /// Told of each batch that appended something, once it is answered. The next batch waits for it.
+    pub observe: Arc<dyn Fn(&BatchFigures) + Send + Sync>,
 }
 
 impl WriterOptions {
@@ -102,6 +123,7 @@ impl WriterOptions {
             has_space: Arc::new(|| true),
             clock,
             failed: watch::Sender::new(false),
+            observe: Arc::new(|_| {}),
         }
     }
 }
@@ -109,6 +131,14 @@ impl WriterOptions {
 struct Job<M: Machine> {
     command: M::Command,
     answer: oneshot::Sender<Result<M::Answer, SubmitError>>,
+    since: Instant,
+}
+
+impl<M: Machine> Job<M> {
+    fn new(command: M::Command) -> (Job<M>, oneshot::Receiver<Result<M::Answer, SubmitError>>) {
+        let (answer, outcome) = oneshot::channel();
+        (Job { command, answer, since: Instant::now() }, outcome)
+    }
 }
 
 enum Message<M: Machine> {
@@ -176,8 +206,8 @@ impl<M: Machine> Writer<M> {
         &self,
         command: M::Command,
     ) -> impl Future<Output = Result<M::Answer, SubmitError>> + Send + use<M> {
-        let (answer, outcome) = oneshot::channel();
-        let sent = self.queue.try_send(Message::Job(Job { command, answer })).map_err(|error| match error {
+        let (job, outcome) = Job::new(command);
+        let sent = self.queue.try_send(Message::Job(job)).map_err(|error| match error {
             TrySendError::Full(_) => SubmitError::Busy,
             TrySendError::Disconnected(_) => SubmitError::Stopped,
         });
@@ -193,8 +223,8 @@ impl<M: Machine> Writer<M> {
     /// # Errors
     /// See [`SubmitError`].
     pub fn submit_blocking(&self, command: M::Command) -> Result<M::Answer, SubmitError> {
-        let (answer, outcome) = oneshot::channel();
-        self.queue.send(Message::Job(Job { command, answer })).map_err(|_| SubmitError::Stopped)?;
+        let (job, outcome) = Job::new(command);
+        self.queue.send(Message::Job(job)).map_err(|_| SubmitError::Stopped)?;
         outcome.blocking_recv().unwrap_or(Err(SubmitError::OutcomeUnknown))
     }
 
@@ -284,6 +314,11 @@ impl<M: Machine> Loop<M> {
     /// Decides `first` and all that waits behind it, appends, syncs, applies, publishes, answers. Returns whether the
     /// loop was asked to stop meanwhile.
     fn batch(&mut self, first: Job<M>, jobs: &Receiver<Message<M>>) -> Result<bool, AppendError> {
+        let mut watch = Stopwatch::start();
+        let mut figures = BatchFigures {
+            queued: watch.at.saturating_duration_since(first.since),
+            ..BatchFigures::default()
+        };
         let has_space = (self.options.has_space)();
         let mut stop = false;
         let mut next = Some(first);
@@ -315,12 +350,16 @@ impl<M: Machine> Loop<M> {
                 }
             }
         }
+        figures.deciding = watch.lap();
         while !records.is_empty() {
             match self.appender.append_after(decided_on, stamp.time, std::mem::take(&mut records)) {
                 Ok(sealed) => {
+                    figures.appending += watch.lap();
                     let batch: Vec<Record<'_>> = sealed.iter().map(Sealed::as_record).collect();
                     self.machine.apply(&batch);
                     self.appender.publish();
+                    figures.records += batch.len();
+                    figures.applying += watch.lap();
                 }
                 Err(AppendError::HeadMoved(_)) => {
                     self.machine.discard();
@@ -333,6 +372,7 @@ impl<M: Machine> Loop<M> {
                         records.extend(decision.records);
                         *answer = Ok(decision.answer);
                     }
+                    figures.deciding += watch.lap();
                 }
                 Err(error) => {
                     self.machine.discard();
@@ -343,9 +383,14 @@ impl<M: Machine> Loop<M> {
                 }
             }
         }
+        figures.commands = held.len();
         for (sender, answer) in held {
             // A caller that went away is not told; the record stands all the same.
             let _ = sender.send(answer);
+        }
+        if figures.records > 0 {
+            figures.answering = watch.lap();
+            (self.options.observe)(&figures);
         }
         Ok(stop)
     }
@@ -364,5 +409,22 @@ impl<M: Machine> Loop<M> {
         })?;
         self.appender.publish();
         Ok(())
+    }
+}
+
+/// Measures one step after the other, with one look at the clock for each.
+struct Stopwatch {
+    at: Instant,
+}
+
+impl Stopwatch {
+    fn start() -> Stopwatch {
+        Stopwatch { at: Instant::now() }
+    }
+
+    /// How long the step took that ends here.
+    fn lap(&mut self) -> Duration {
+        let before = std::mem::replace(&mut self.at, Instant::now());
+        self.at.saturating_duration_since(before)
     }
 }

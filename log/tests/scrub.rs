@@ -6,7 +6,7 @@ mod common;
 use common::{append_notes, log_on};
 use scrollback_log::engine::memory::MemoryStore;
 use scrollback_log::scrub::Scrub;
-use scrollback_log::{Offset, ReadError};
+use scrollback_log::{Damage, Offset, ReadError};
 
 #[test]
 fn it_goes_round_the_log_in_bounded_steps() {
@@ -52,4 +52,23 @@ fn it_reports_damage_once_a_round_and_goes_on_behind_it() {
         assert!(checked >= 8, "{checked}");
     }
     assert_eq!(found, [Offset(6), Offset(6)]);
+}
+
+#[test]
+fn the_log_remembers_what_any_reader_has_met() {
+    let store = MemoryStore::new();
+    let (log, mut appender) = log_on(&store);
+    for _ in 0..10 {
+        append_notes(&mut appender, ["a"]);
+    }
+    store.damage(Offset(6), |chunk| chunk[50] ^= 1);
+    store.damage(Offset(8), |chunk| chunk[50] ^= 1);
+    log.read(Offset(5), |_| ()).unwrap();
+    assert_eq!(log.damage(), Damage { reads: 0, first: None });
+    log.read(Offset(8), |_| ()).unwrap_err();
+    assert_eq!(log.damage(), Damage { reads: 1, first: Some(Offset(8)) });
+    Scrub::default().step(&log, 7).unwrap_err();
+    log.chain_at(Offset(8)).unwrap_err();
+    log.read(Offset(5), |_| ()).unwrap();
+    assert_eq!(log.damage(), Damage { reads: 3, first: Some(Offset(8)) });
 }

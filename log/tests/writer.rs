@@ -10,7 +10,9 @@ use std::time::Duration;
 use common::{Answer, Board, Command, Notes, append_notes, log_on, shown};
 use scrollback_log::clock::{ManualClock, SystemClock};
 use scrollback_log::engine::memory::MemoryStore;
-use scrollback_log::{Appender, Log, Offset, SubmitError, Timestamp, Writer, WriterOptions, WriterThread};
+use scrollback_log::{
+    Appender, BatchFigures, Log, Offset, SubmitError, Timestamp, Writer, WriterOptions, WriterThread,
+};
 
 struct Running {
     log: Arc<Log>,
@@ -128,6 +130,34 @@ fn a_refusal_writes_nothing() {
     let before = store.calls();
     assert_eq!(running.writer.submit_blocking(Command::Remove(Offset(9))), Ok(Answer::Refused));
     assert_eq!((store.calls(), running.log.head().offset), (before, Offset::BEGINNING));
+}
+
+#[test]
+fn each_batch_that_appended_something_is_observed_once_and_no_other() {
+    let store = MemoryStore::new();
+    let observed: Arc<Mutex<Vec<BatchFigures>>> = Arc::default();
+    let told = Arc::clone(&observed);
+    let observe = Arc::new(move |figures: &BatchFigures| told.lock().unwrap().push(*figures));
+    let running = start(&store, WriterOptions { observe, ..options() });
+    running.writer.submit_blocking(Command::Remove(Offset(9))).unwrap();
+    let (go, until) = channel();
+    let _gate = running.writer.submit(Command::Wait(until));
+    let _waiting: Vec<_> = (0..7).map(|_| running.writer.submit(pin("x"))).collect();
+    go.send(()).unwrap();
+    running.writer.submit_blocking(pin("alone")).unwrap();
+    running.writer.stop();
+    running.thread.join().unwrap().unwrap();
+    let observed = observed.lock().unwrap();
+    let records: usize = observed.iter().map(|figures| figures.records).sum();
+    assert_eq!(records, 8, "{observed:?}");
+    assert_eq!(observed.len(), running.batches.lock().unwrap().len());
+    // The refusal in the first batch is counted as a command, not as a record.
+    assert_eq!(observed[0].commands, observed[0].records + 1, "{observed:?}");
+    for figures in observed.iter() {
+        assert!(figures.deciding > Duration::ZERO && figures.appending > Duration::ZERO, "{figures:?}");
+        assert!(figures.applying > Duration::ZERO && figures.answering > Duration::ZERO, "{figures:?}");
+        assert!(figures.queued > Duration::ZERO, "{figures:?}");
+    }
 }
 
 /// A log, its appender, and a board that has a second appender to the same log.

@@ -54,7 +54,9 @@ pub use keys::Keys;
 pub use messages::{ChannelMessages, Messages};
 pub use origins::Origins;
 pub use people::{People, Person};
-pub use rebuild::{CheckpointState, OpenViewsError, Opened, Progress, open_views, rebuild, rebuild_to};
+pub use rebuild::{
+    CheckpointState, OpenViewsError, Opened, Progress, fold_on, open_views, rebuild, rebuild_to,
+};
 pub use registry::{HasName, Registry};
 pub use times::TimeIndex;
-pub use views::{Contradiction, FoldError, Named, ViewSettings, Views};
+pub use views::{Contradiction, FoldError, Named, Part, ViewSettings, Views};

@@ -140,7 +140,21 @@ pub fn rebuild_to(
     if offset > head {
         return Err(OpenViewsError::BeyondHead { asked: offset, head });
     }
-    fold_to(log, Views::new(settings), offset, false, progress)
+    let mut views = Views::new(settings);
+    fold_to(log, &mut views, offset, false, progress)?;
+    Ok(views)
+}
+
+/// Takes `views` on to `to`, for whoever folds piece by piece. Masks nothing. Views that stand there or beyond stay as they are.
+///
+/// # Errors
+/// As for [`rebuild_to`]. The views stand at the last record that could be folded.
+pub fn fold_on(log: &Log, views: &mut Views, to: Offset) -> Result<(), OpenViewsError> {
+    let head = log.head().offset;
+    if to > head {
+        return Err(OpenViewsError::BeyondHead { asked: to, head });
+    }
+    if views.at() < to { fold_to(log, views, to, false, &mut |_| {}) } else { Ok(()) }
 }
 
 enum LoadFailed {
@@ -174,18 +188,23 @@ fn load(log: &Log, views_dir: &Path, settings: ViewSettings) -> Result<Option<Co
     Ok(Some(stored.read(settings)?))
 }
 
-fn catch_up(log: &Log, views: Views, progress: &mut dyn FnMut(Progress)) -> Result<Views, OpenViewsError> {
-    fold_to(log, views, log.head().offset, true, progress)
+fn catch_up(
+    log: &Log,
+    mut views: Views,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Views, OpenViewsError> {
+    fold_to(log, &mut views, log.head().offset, true, progress)?;
+    Ok(views)
 }
 
 /// Folds the records after `views` up to `to`; with `mask`, masks what their deletions name.
 fn fold_to(
     log: &Log,
-    mut views: Views,
+    views: &mut Views,
     to: Offset,
     mask: bool,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Views, OpenViewsError> {
+) -> Result<(), OpenViewsError> {
     let erased_through = log.erased_through();
     let mut refused = None;
     log.scan(views.at().next(), to, &mut |record| {
@@ -216,5 +235,5 @@ fn fold_to(
         return Err(ReadError::Damaged { offset: views.at().next(), place: "the log".into(), what }.into());
     }
     progress(Progress { at: views.at(), head: to });
-    Ok(views)
+    Ok(())
 }

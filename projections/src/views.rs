@@ -231,15 +231,36 @@ impl Views {
     /// When `out` does not take the bytes.
     pub fn write_canonical(&self, out: &mut dyn Write) -> io::Result<()> {
         let out = &mut PieceWriter::new(out);
-        out.value(&Stand { at: self.at, time: self.time })?;
-        self.origins.write(out)?;
-        self.people.write(out)?;
-        self.channels.write(out)?;
-        self.messages.write(out)?;
-        self.times.write(out)?;
-        self.invitations.write(out)?;
-        self.keys.write(out)?;
-        self.imports.write(out)
+        Part::ALL.into_iter().try_for_each(|part| self.write_part(part, out))
+    }
+
+    /// The digest of each part of the views, so that of views that differ it can be said in what.
+    #[must_use]
+    pub fn part_digests(&self) -> [(Part, [u8; 32]); Part::ALL.len()] {
+        Part::ALL.map(|part| {
+            let mut hasher = blake3::Hasher::new();
+            #[allow(
+                clippy::expect_used,
+                reason = "a hasher takes all bytes, and the views' types all encode"
+            )]
+            self.write_part(part, &mut PieceWriter::new(&mut hasher))
+                .expect("views can be encoded and a hasher written to");
+            (part, *hasher.finalize().as_bytes())
+        })
+    }
+
+    fn write_part(&self, part: Part, out: &mut PieceWriter<'_>) -> io::Result<()> {
+        match part {
+            Part::Stand => out.value(&Stand { at: self.at, time: self.time }),
+            Part::Origins => self.origins.write(out),
+            Part::People => self.people.write(out),
+            Part::Channels => self.channels.write(out),
+            Part::Messages => self.messages.write(out),
+            Part::Times => self.times.write(out),
+            Part::Invitations => self.invitations.write(out),
+            Part::Keys => self.keys.write(out),
+            Part::Imports => self.imports.write(out),
+        }
     }
 
     pub(crate) fn read_canonical(
@@ -397,6 +418,60 @@ impl Views {
     fn remember(&mut self, key: Option<KeyDigest>, offset: Offset, time: Timestamp) {
         if let Some(key) = key {
             self.keys.insert(key, offset, time);
+        }
+    }
+}
+
+/// A part of the views, in the order of their canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Where they stand.
+    Stand,
+    /// Which origin was in force where.
+    Origins,
+    /// Who there is.
+    People,
+    /// The live channels.
+    Channels,
+    /// The live messages.
+    Messages,
+    /// From a time to a place.
+    Times,
+    /// The open invitations.
+    Invitations,
+    /// The remembered idempotency keys.
+    Keys,
+    /// How far imports came.
+    Imports,
+}
+
+impl Part {
+    /// All of them, in order.
+    pub const ALL: [Part; 9] = [
+        Part::Stand,
+        Part::Origins,
+        Part::People,
+        Part::Channels,
+        Part::Messages,
+        Part::Times,
+        Part::Invitations,
+        Part::Keys,
+        Part::Imports,
+    ];
+
+    /// What people are told.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Stand => "stand",
+            Part::Origins => "origins",
+            Part::People => "people",
+            Part::Channels => "channels",
+            Part::Messages => "messages",
+            Part::Times => "times",
+            Part::Invitations => "invitations",
+            Part::Keys => "keys",
+            Part::Imports => "imports",
         }
     }
 }

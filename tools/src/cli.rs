@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use backup::{Backup, Restore};
 pub(crate) use common::{Common, LogFormat};
-pub(crate) use offline::{Confirm, Expire, Export, Import, Replay, Server, Tail, User, UserCommand};
+pub(crate) use offline::{Confirm, Expire, Export, Import, Replay, Server, Tail, User, UserCommand, Verify};
 pub(crate) use operate::{Completions, ConfigCommand, ConfigFor, Doctor, Health, Man};
 pub(crate) use serve::Serve;
 
@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Drop the space of erased texts and re-pack the log, offsets kept
     Compact(Confirm),
     /// Check every record of the log: checksums, order, the chain of hashes
-    Verify,
+    Verify(Verify),
     /// Write a backup of the log and the password hashes, from a data directory or a running server
     Backup(Backup),
     /// Make a backup the log of the data directory, or go on with a log that has lost its tail

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         cli::Command::Health(typed) => commands::health::run(&cli.common, &typed),
         cli::Command::Replay(typed) => commands::replay::run(&cli.common, &typed),
         cli::Command::Compact(typed) => commands::compact::run(&cli.common, &typed),
-        cli::Command::Verify => commands::verify::run(&cli.common),
+        cli::Command::Verify(typed) => commands::verify::run(&cli.common, &typed),
         cli::Command::Backup(typed) => commands::backup::run(&cli.common, &typed),
         cli::Command::Restore(typed) => commands::restore::run(&cli.common, &typed),
         cli::Command::Export(typed) => commands::export::run(&cli.common, &typed),

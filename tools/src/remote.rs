@@ -4,12 +4,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context;
-use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty};
+use http::{Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use scrollback_log::ResumePoint;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -50,6 +50,22 @@ struct Page {
     events: Vec<Box<RawValue>>,
     next: String,
     head: u64,
+}
+
+/// How a check of a server's views stands; see docs/api.md.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Check {
+    pub(crate) state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) head: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) differs: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) what: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +139,25 @@ impl Remote {
         }
     }
 
+    /// Lets the server check its views, unless it does already.
+    pub(crate) fn start_check(&self) -> anyhow::Result<Check> {
+        self.ask_check(Method::POST)
+    }
+
+    /// How the newest check stands.
+    pub(crate) fn check(&self) -> anyhow::Result<Check> {
+        self.ask_check(Method::GET)
+    }
+
+    fn ask_check(&self, method: Method) -> anyhow::Result<Check> {
+        let ask = async { tokio::time::timeout(ANSWER_TIMEOUT, self.ask(method, "/api/admin/verify")).await };
+        let body = self
+            .runtime
+            .block_on(ask)
+            .map_err(|_| Unreachable(format!("{} does not answer", self.authority)))??;
+        serde_json::from_slice(&body).context("the server's answer does not say how a check stands")
+    }
+
     fn poll(&self, after: &str, wait: Duration) -> anyhow::Result<Page> {
         let path = format!("/api/events/poll?after={after}&wait={}&limit={PAGE_EVENTS}", wait.as_secs());
         let body = self
@@ -150,7 +185,8 @@ impl Remote {
         progress: &mut dyn FnMut(u64),
     ) -> anyhow::Result<()> {
         self.runtime.block_on(async {
-            let (mut body, driver) = self.begin(&format!("/api/admin/backup?after={after}")).await?;
+            let (mut body, driver) =
+                self.begin(Method::GET, &format!("/api/admin/backup?after={after}")).await?;
             let mut bytes = 0;
             loop {
                 let frame = tokio::time::timeout(ANSWER_TIMEOUT, body.frame());
@@ -175,28 +211,43 @@ impl Remote {
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Bytes> {
-        let (body, driver) = self.begin(path).await?;
+        self.ask(Method::GET, path).await
+    }
+
+    /// Sends a request; one that is no `GET` with `{}` as its body.
+    async fn ask(&self, method: Method, path: &str) -> anyhow::Result<Bytes> {
+        let (body, driver) = self.begin(method, path).await?;
         let body = body.collect().await.map_err(|error| self.lost(&error))?.to_bytes();
         driver.abort();
         Ok(body)
     }
 
-    /// Asks for `path` and gives the body of a good answer, and what drives the connection.
-    async fn begin(&self, path: &str) -> anyhow::Result<(Incoming, JoinHandle<hyper::Result<()>>)> {
+    /// Sends such a request and gives the body of a good answer, and what drives the connection.
+    async fn begin(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> anyhow::Result<(Incoming, JoinHandle<hyper::Result<()>>)> {
         let lost = |error: &dyn std::fmt::Display| self.lost(error);
         let stream = TcpStream::connect(&self.authority).await.map_err(|error| lost(&error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| lost(&error))?;
         let driver = tokio::spawn(connection);
-        let request = Request::get(path)
+        let mut request = Request::builder()
+            .method(&method)
+            .uri(path)
             .header("host", &self.authority)
-            .header("authorization", format!("Bearer {}", self.token))
-            .body(Empty::<Bytes>::new())
-            .context("making the request")?;
+            .header("authorization", format!("Bearer {}", self.token));
+        let mut body = Bytes::new();
+        if method != Method::GET {
+            request = request.header("content-type", "application/json");
+            body = Bytes::from_static(b"{}");
+        }
+        let request = request.body(Full::new(body)).context("making the request")?;
         let answer = sender.send_request(request).await.map_err(|error| lost(&error))?;
         let status = answer.status();
-        if status == StatusCode::OK {
+        if status.is_success() {
             return Ok((answer.into_body(), driver));
         }
         let body = answer.into_body().collect().await.map_err(|error| lost(&error))?.to_bytes();

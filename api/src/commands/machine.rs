@@ -71,8 +71,6 @@ impl Machine for ChatMachine {
                 ring.redact(&deleted.targets, deleted.deletion);
             }
         }
-        metrics::counter!("scrollback_batches_total").increment(1);
-        metrics::counter!("scrollback_records_total").increment(batch.len() as u64);
     }
 
     fn discard(&mut self) {

@@ -25,6 +25,7 @@ use warp::reply::Response;
 pub use super::connection::Peer;
 use super::connection::{Handed, Limits, converse, refuse};
 use super::problem::{Code, Problem};
+use crate::figures::{RateLimit, figures};
 use crate::settings::Settings;
 
 /// How long to wait after the system could not give a connection, mostly for want of file descriptors.
@@ -97,6 +98,7 @@ where
                 });
             }
             None => {
+                figures().rate_limited(RateLimit::Connections);
                 connections.tasks.spawn(async move {
                     let _held = open;
                     let problem = Problem::new(Code::RateLimited, "too many connections from this address");
@@ -185,21 +187,20 @@ async fn accept(
 
 /// An open connection, counted.
 struct Open {
-    gauge: metrics::Gauge,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Open {
     fn new(permit: OwnedSemaphorePermit) -> Open {
-        let gauge = metrics::gauge!("scrollback_connections_open");
-        gauge.increment(1);
-        Open { gauge, _permit: permit }
+        figures().connections.increment(1);
+        figures().connections_open.increment(1);
+        Open { _permit: permit }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.gauge.decrement(1);
+        figures().connections_open.decrement(1);
     }
 }
 

@@ -11,6 +11,7 @@ use super::problem::{Code, Problem};
 use super::shapes::{ChangePassword, Credentials, NewUser, Nothing, SetUp, User};
 use super::{body, reply};
 use crate::commands::{Answer, Command};
+use crate::figures::{SignIn, figures};
 use crate::ids::{self, IdKind};
 use crate::names::{Name, Password};
 use crate::vault::{HashError, PasswordHash, VaultError};
@@ -86,6 +87,17 @@ async fn open_session(
 
 /// `POST /api/auth/login`. Whatever is wrong, the answer is the same and takes as long.
 pub(super) async fn log_in(call: Call) -> Result<Response, Problem> {
+    let outcome = try_to_log_in(call).await;
+    figures().sign_in(match &outcome {
+        Ok(_) => SignIn::Accepted,
+        Err(problem) if problem.code() == Code::BadCredentials => SignIn::WrongCredentials,
+        Err(problem) if problem.code() == Code::RateLimited => SignIn::Limited,
+        Err(_) => SignIn::Failed,
+    });
+    outcome
+}
+
+async fn try_to_log_in(call: Call) -> Result<Response, Problem> {
     let Credentials { name, password } = body::parse(&call.body)?;
     let server = &call.server;
     let name = Name::parse(&name).ok();

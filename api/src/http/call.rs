@@ -16,7 +16,6 @@ use tokio::sync::{Semaphore, watch};
 use tracing::Span;
 use warp::path::FullPath;
 
-use super::figures;
 use super::identity::{Caller, Edges};
 use super::limits::SignInLimits;
 use super::problem::{Code, Problem};
@@ -75,7 +74,6 @@ impl Server {
     /// up. Streams will run on the runtime `streams`.
     #[must_use]
     pub fn new(node: Arc<Node>, stopping: watch::Receiver<bool>, streams: Handle) -> Arc<Server> {
-        figures::install();
         let _entered = streams.enter();
         let settings = Arc::clone(&node.settings);
         let sources = Sources {

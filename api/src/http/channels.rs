@@ -1,12 +1,13 @@
 //! Channels: creating, listing, deleting.
 
-use scrollback_log::Offset;
-use scrollback_projections::{Channel as View, Origins};
+use scrollback_log::{Offset, Text};
+use scrollback_projections::{Channel as View, Origins, Views};
 use warp::reply::Response;
 
 use super::accounts::new_name;
-use super::call::Call;
+use super::call::{Call, Server};
 use super::idempotency::{self, Before};
+use super::past::State;
 use super::problem::{Code, Problem};
 use super::shapes::{Channel, Channels, CreateChannel, Deleted, Time};
 use super::{body, reply};
@@ -47,10 +48,37 @@ pub(super) async fn create(call: Call) -> Result<Response, Problem> {
 }
 
 /// `GET /api/channels`.
-pub(super) async fn list(call: Call) -> Result<Response, Problem> {
-    let views = call.server.views();
-    let channels = views.channels().iter().map(|(offset, channel)| shown(offset, channel, views.origins()));
-    Ok(reply::ok(&Channels { channels: channels.collect() }))
+pub(super) async fn list(mut call: Call) -> Result<Response, Problem> {
+    let at = State::take(&mut call.query)?;
+    std::mem::take(&mut call.query).finish()?;
+    let State::Past(past) = State::asked(&call.server, at).await? else {
+        let views = call.server.views();
+        let all = views.channels().iter().map(|(offset, channel)| shown(offset, channel, views.origins()));
+        return Ok(reply::ok(&Channels { channels: all.collect() }));
+    };
+    let read = move |server: &Server| shown_past(server, &past);
+    Ok(reply::ok(&Channels { channels: call.server.heavy_read(read).await? }))
+}
+
+/// The channels of a past state. A name is shown if the channel is still there, and else not even looked at.
+fn shown_past(server: &Server, past: &Views) -> Result<Vec<Channel>, Problem> {
+    let mut channels: Vec<(Offset, Channel)> = Vec::new();
+    {
+        let views = server.views();
+        for (offset, channel) in past.channels().iter() {
+            let name = views.channels().get(offset).map_or(String::new(), |present| present.name.clone());
+            channels.push((offset, Channel { name, ..shown(offset, channel, views.origins()) }));
+        }
+    }
+    for (offset, channel) in channels.iter_mut().filter(|(_, channel)| channel.name.is_empty()) {
+        // The views are without it, so its text is masked already.
+        let gone = server.node.log.read(*offset, |record| match record.text {
+            Text::Gone(deletion) => Some(Time(deletion.time)),
+            _ => None,
+        })?;
+        channel.deleted_at = gone.flatten();
+    }
+    Ok(channels.into_iter().map(|(_, channel)| channel).collect())
 }
 
 /// `DELETE /api/channels/ID`.

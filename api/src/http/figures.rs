@@ -1,82 +1,83 @@
-//! Figures in Prometheus' text form: counters that the parts of the server count up themselves, and gauges that are read
-//! when somebody asks.
+//! `GET /metrics`: the gauges that are read when somebody asks, and the text.
 
-use std::sync::OnceLock;
-
-use metrics::{describe_counter, describe_gauge, gauge};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics::{counter, gauge};
+use scrollback_log::Offset;
 
 use super::call::Server;
+use super::health;
+use super::problem;
+use crate::figures::figures;
 
 /// The media type of the text.
 pub(super) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// There is one recorder in a process, however many servers a test starts in it.
-static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
-
-/// Makes what is counted from now on visible. Counters that were made before count into nothing.
-pub(super) fn install() {
-    RECORDER.get_or_init(|| {
-        let recorder = PrometheusBuilder::new().install_recorder();
-        if let Err(error) = &recorder {
-            tracing::warn!(%error, "there will be no figures");
-        }
-        describe();
-        recorder.ok()
-    });
-}
-
-fn describe() {
-    describe_counter!("scrollback_problems_total", "Answers that told of a problem, by code.");
-    describe_counter!("scrollback_batches_total", "Batches appended to the log; each is synced once.");
-    describe_counter!("scrollback_records_total", "Records appended to the log.");
-    describe_counter!("scrollback_stream_bytes_total", "Bytes sent on event streams.");
-    describe_gauge!("scrollback_head_offset", "The offset of the newest durable record.");
-    describe_gauge!(
-        "scrollback_erased_through_offset",
-        "The deletion up to which all texts are erased from the disk."
-    );
-    describe_gauge!("scrollback_texts_to_erase", "Deleted texts that wait to be erased from the disk.");
-    describe_gauge!("scrollback_streams_open", "Open event streams.");
-    describe_gauge!("scrollback_users", "Users, those who may not log in included.");
-    describe_gauge!("scrollback_channels", "Channels.");
-    describe_gauge!("scrollback_messages", "Messages that are not deleted.");
-    describe_gauge!("scrollback_idempotency_keys", "Remembered idempotency keys.");
-    describe_gauge!("scrollback_disk_free_bytes", "Free bytes on the data directory's file system.");
-    describe_gauge!("scrollback_resident_memory_bytes", "Memory of the process that is in use.");
-}
-
 /// The text. For threads that may block.
 pub(super) fn render(server: &Server) -> String {
+    let figures = figures();
+    problem::register();
+    look(server);
+    look_at_process();
+    figures.render()
+}
+
+fn set(name: &'static str, value: f64) {
+    gauge!(name).set(value);
+}
+
+fn look(server: &Server) {
     let node = &server.node;
-    let set = |name: &'static str, value: u64| gauge!(name).set(value as f64);
-    set("scrollback_head_offset", node.log.head().offset.0);
-    set("scrollback_erased_through_offset", node.log.erased_through().0);
-    set("scrollback_texts_to_erase", node.log.with_masks(|masks| masks.texts_waiting()));
-    set("scrollback_streams_open", server.streams.open() as u64);
-    {
+    // Before the views, which are applied before their head is published: so they are not behind it.
+    let head = node.log.head().offset;
+    let (views_at, users, channels, messages, keys) = {
         let views = server.views();
-        set("scrollback_users", views.people().len() as u64);
-        set("scrollback_channels", views.channels().len() as u64);
-        set("scrollback_messages", views.messages().len());
-        set("scrollback_idempotency_keys", views.keys().len() as u64);
-    }
+        let keys = views.keys().len();
+        (views.at(), views.people().len(), views.channels().len(), views.messages().len(), keys)
+    };
+    let behind = |at: Offset| head.0.saturating_sub(at.0) as f64;
+    let (waiting, oldest) = node.log.with_masks(|masks| {
+        (masks.texts_waiting(), masks.waiting().next().map(|(deletion, _)| deletion.time))
+    });
+    let age = oldest.map_or(0.0, |time| (server.now().0 - time.0).max(0) as f64 / 1e6);
+    set("scrollback_head_offset", head.0 as f64);
+    set("scrollback_erased_through_offset", node.log.erased_through().0 as f64);
+    set("scrollback_texts_to_erase", waiting as f64);
+    set("scrollback_oldest_erasure_age_seconds", age);
+    set("scrollback_views_lag_records", behind(views_at));
+    set("scrollback_checkpoint_lag_records", behind(node.checkpointed()));
+    set("scrollback_users", users as f64);
+    set("scrollback_channels", channels as f64);
+    set("scrollback_messages", messages as f64);
+    set("scrollback_idempotency_keys", keys as f64);
+    set("scrollback_scrub_offset", node.scrubbed().0 as f64);
+    set("scrollback_expiry_paused", f64::from(u8::from(node.expiry_pauses().is_some())));
+    set("scrollback_ready", f64::from(u8::from(health::look(server).is_ready())));
+    set("scrollback_past_views", node.past().len() as f64);
+    set("process_start_time_seconds", node.started.0 as f64 / 1e6);
+    gauge!("scrollback_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    counter!("scrollback_log_syncs_total").absolute(node.log.syncs());
+    counter!("scrollback_damaged_reads_total").absolute(node.log.damage().reads);
     if let Ok(free) = node.space.free_bytes() {
-        set("scrollback_disk_free_bytes", free);
+        set("scrollback_disk_free_bytes", free as f64);
     }
-    if let Some(bytes) = resident_bytes() {
-        set("scrollback_resident_memory_bytes", bytes);
-    }
-    match RECORDER.get() {
-        Some(Some(recorder)) => {
-            recorder.run_upkeep();
-            recorder.render()
-        }
-        _ => String::new(),
+    if let Ok(bytes) = node.log_bytes() {
+        set("scrollback_log_disk_bytes", bytes as f64);
     }
 }
 
-/// What Linux says of the process's memory; none elsewhere.
+/// What Linux says of the process; nothing elsewhere.
+fn look_at_process() {
+    if let Some(bytes) = resident_bytes() {
+        set("process_resident_memory_bytes", bytes as f64);
+    }
+    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
+        // One of them is what this reads.
+        set("process_open_fds", open.count().saturating_sub(1) as f64);
+    }
+    if let Some(most) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        set("process_max_fds", most as f64);
+    }
+}
+
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kibibytes =

@@ -8,12 +8,13 @@
 use std::ops::{Bound, ControlFlow};
 
 use scrollback_log::{Offset, Timestamp};
-use scrollback_projections::{ChannelMessages, Origins};
+use scrollback_projections::{ChannelMessages, Origins, Views};
 use warp::reply::Response;
 
 use super::call::{Call, Server};
 use super::cursor::Cursor;
 use super::messages::write_json;
+use super::past::State;
 use super::problem::{Code, Problem};
 use super::query::Query;
 use super::reply;
@@ -43,11 +44,13 @@ enum Wanted {
 /// `GET /api/channels/ID/messages`.
 pub(super) async fn page(mut call: Call) -> Result<Response, Problem> {
     let (wanted, limit) = read_query(&mut call.query)?;
+    let at = State::take(&mut call.query)?;
     std::mem::take(&mut call.query).finish()?;
     let unknown = || Problem::new(Code::NotFound, "there is no such channel");
     let channel =
         ids::parse(IdKind::Channel, call.variable(), call.server.views().origins()).ok_or_else(unknown)?;
-    let read = move |server: &Server| read_page(server, channel, wanted, limit)?.ok_or_else(unknown);
+    let state = State::asked(&call.server, at).await?;
+    let read = move |server: &Server| read_page(server, &state, channel, wanted, limit)?.ok_or_else(unknown);
     Ok(reply::json_bytes(http::StatusCode::OK, call.server.heavy_read(read).await?))
 }
 
@@ -92,14 +95,15 @@ struct Selection {
 /// The page's JSON; none when the channel is gone.
 fn read_page(
     server: &Server,
+    state: &State,
     channel: Offset,
     wanted: Wanted,
     limit: usize,
 ) -> Result<Option<Vec<u8>>, Problem> {
     let posted_from = match wanted {
-        Wanted::After(cursor) | Wanted::Before(cursor) => posted_place(server, channel, cursor)?,
+        Wanted::After(cursor) | Wanted::Before(cursor) => posted_place(server, state, channel, cursor)?,
     };
-    let Some(selection) = select(server, channel, wanted, posted_from, limit) else { return Ok(None) };
+    let Some(selection) = select(server, state, channel, wanted, posted_from, limit) else { return Ok(None) };
     server.settle(selection.at)?;
     let (page, more) = merge(server, &selection, wanted, limit)?;
     write_page(server, &selection, wanted, page, more).map(Some)
@@ -107,7 +111,12 @@ fn read_page(
 
 /// Where a place lies among the posted messages: those before the first offset lie before it, those from the second on
 /// lie after it. The two differ when the place is that of a posted message.
-fn posted_place(server: &Server, channel: Offset, cursor: Cursor) -> Result<(Offset, Offset), Problem> {
+fn posted_place(
+    server: &Server,
+    state: &State,
+    channel: Offset,
+    cursor: Cursor,
+) -> Result<(Offset, Offset), Problem> {
     let log = &server.node.log;
     if cursor == Cursor::OLDEST {
         return Ok((Offset(0), Offset(0)));
@@ -116,7 +125,9 @@ fn posted_place(server: &Server, channel: Offset, cursor: Cursor) -> Result<(Off
     if cursor == Cursor::NEWEST {
         return Ok(end);
     }
-    if server.views().messages().of(channel).is_none_or(|messages| messages.posted().is_empty()) {
+    let none =
+        |views: &Views| views.messages().of(channel).is_none_or(|messages| messages.posted().is_empty());
+    if state.look(server, none) {
         return Ok(end);
     }
     // Times never go back in the log. So if the record at the cursor's offset bears the cursor's time, all before it are no
@@ -129,6 +140,7 @@ fn posted_place(server: &Server, channel: Offset, cursor: Cursor) -> Result<(Off
     // message can be as late as it with the offset deciding, so the time alone says the place.
     let later = recorded.is_none_or(|recorded| recorded > cursor.at);
     let time = if later { Timestamp(cursor.at.0.saturating_add(1)) } else { cursor.at };
+    // Of the present, whatever state is asked for: times do not change, and the index of a past one ends where it does.
     let (from, head) = (server.views().times().floor(time), log.head().offset);
     let mut place = head.next();
     log.scan(from, head, &mut |record| {
@@ -143,12 +155,22 @@ fn posted_place(server: &Server, channel: Offset, cursor: Cursor) -> Result<(Off
 
 fn select(
     server: &Server,
+    state: &State,
     channel: Offset,
     wanted: Wanted,
     (posted_before, posted_from): (Offset, Offset),
     limit: usize,
 ) -> Option<Selection> {
-    let views = server.views();
+    state.look(server, |views| select_from(views, channel, wanted, (posted_before, posted_from), limit))
+}
+
+fn select_from(
+    views: &Views,
+    channel: Offset,
+    wanted: Wanted,
+    (posted_before, posted_from): (Offset, Offset),
+    limit: usize,
+) -> Option<Selection> {
     let messages = views.messages().of(channel)?;
     let posted = |offset| Candidate { offset, at: None };
     let dated = |(at, offset)| Candidate { offset, at: Some(at) };

@@ -13,6 +13,7 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::problem::{Code, Problem};
+use crate::figures::{RateLimit, figures};
 
 /// How many tries pass between two sweeps of what is remembered of old ones.
 const SWEEP_EVERY: u32 = 256;
@@ -51,13 +52,14 @@ impl<C: Clock + Clone> SignInLimits<C> {
             self.by_address.retain_recent();
             self.by_account.retain_recent();
         }
-        let limited = |until: governor::NotUntil<C::Instant>| {
+        let limited = |limit, until: governor::NotUntil<C::Instant>| {
+            figures().rate_limited(limit);
             Problem::new(Code::RateLimited, "too many tries from here or for this account")
                 .retry_after(until.wait_time_from(self.clock.now()))
         };
-        self.by_address.check_key(&household(address)).map_err(limited)?;
+        self.by_address.check_key(&household(address)).map_err(|until| limited(RateLimit::Address, until))?;
         if let Some(name) = folded_name {
-            self.by_account.check_key(&digest(name)).map_err(limited)?;
+            self.by_account.check_key(&digest(name)).map_err(|until| limited(RateLimit::Account, until))?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 
 pub mod accept;
 mod accounts;
+mod admin;
 mod backup;
 mod body;
 mod boot;
@@ -15,6 +16,7 @@ mod channels;
 mod connection;
 mod cursor;
 mod figures;
+pub mod front;
 pub mod handoff;
 mod head_guard;
 mod health;
@@ -25,6 +27,7 @@ mod invitations;
 mod limits;
 mod messages;
 mod openapi;
+mod past;
 pub mod problem;
 pub mod query;
 mod reply;
@@ -46,18 +49,19 @@ use tokio::net::TcpListener;
 
 pub use accept::Drained;
 pub use call::Server;
+pub use front::Front;
 pub use identity::Caller;
 pub use routes::{Serves, filter};
 
 /// Serves all calls on `listener`, and the figures on `figures` if they have a listener of their own, until the server is
-/// told to stop and has drained.
-pub async fn serve(server: Arc<Server>, listener: TcpListener, figures: Option<TcpListener>) -> Drained {
+/// told to stop and has drained. As long as there is no server behind `front`, that is what is told.
+pub async fn serve(front: Arc<Front>, listener: TcpListener, figures: Option<TcpListener>) -> Drained {
     let on = |listener: TcpListener, serves: Serves| {
-        let server = Arc::clone(&server);
+        let front = Arc::clone(&front);
         async move {
-            let service = TowerToHyperService::new(warp::service(filter(Arc::clone(&server), serves)));
-            let stopping = server.stopping.clone();
-            accept::serve(listener, service, &server.node.settings, stopping, &server.streams_runtime).await
+            let service = TowerToHyperService::new(warp::service(filter(Arc::clone(&front), serves)));
+            let stopping = front.stopping.clone();
+            accept::serve(listener, service, &front.settings, stopping, &front.streams_runtime).await
         }
     };
     let figures = async {

@@ -4,6 +4,7 @@
 //! may change at any time. What went wrong inside is for the log lines, so nothing here carries an inner error.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -13,6 +14,7 @@ use serde::Serialize;
 use warp::reply::Response;
 
 use crate::commands::Refusal;
+use crate::figures::figures;
 
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -133,6 +135,8 @@ codes! {
     LogDamaged = 500 "log_damaged", "The log is damaged";
     /// Nobody has set the server up yet.
     SetupRequired = 503 "setup_required", "The server is not set up yet";
+    /// The server is starting and reads its log.
+    Starting = 503 "starting", "The server is starting";
     /// Too much waits to be written or read.
     Busy = 503 "busy", "The server is busy";
     /// The server is stopping.
@@ -141,6 +145,19 @@ codes! {
     DiskFull = 503 "disk_full", "The disk is nearly full";
     /// A write failed half way.
     OutcomeUnknown = 503 "outcome_unknown", "The write failed and its outcome is unknown";
+}
+
+/// How many answers told of each, by its place among all codes.
+static COUNTERS: LazyLock<Vec<metrics::Counter>> = LazyLock::new(|| {
+    // What is made before the recorder is there counts into nothing.
+    let _ = figures();
+    let counter = |code: &Code| metrics::counter!("scrollback_problems_total", "code" => code.name());
+    Code::ALL.iter().map(counter).collect()
+});
+
+/// Makes all codes visible among the figures, those that nobody was told of too.
+pub(super) fn register() {
+    LazyLock::force(&COUNTERS);
 }
 
 /// An error answer.
@@ -236,7 +253,7 @@ impl Problem {
     /// The answer.
     #[must_use]
     pub fn into_response(self) -> Response {
-        metrics::counter!("scrollback_problems_total", "code" => self.code.name()).increment(1);
+        COUNTERS[self.code as usize].increment(1);
         let mut response = Response::new(self.to_json().into());
         *response.status_mut() =
             StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -22,12 +22,13 @@ use warp::reply::Response;
 use super::accept::Peer;
 use super::body::{self, Pieces};
 use super::call::{Call, Server};
+use super::front::Front;
 use super::problem::{Code, Problem};
 use super::query::Query;
 use super::requests::Requested;
 use super::{
-    accounts, backup, boot, channels, health, history, invitations, messages, openapi, reply, root, streams,
-    tokens, users,
+    accounts, admin, backup, boot, channels, health, history, invitations, messages, openapi, reply, root,
+    streams, tokens, users,
 };
 
 /// What a handler's call comes to.
@@ -145,7 +146,7 @@ pub(super) static ROUTES: &[Route] = &[
     },
     Route { heads: false, ..Route::get(exact("/api/events/poll"), handler!(streams::poll)).with_query() },
     Route::delete(with("/api/messages/", "id", ""), handler!(messages::delete)),
-    Route::get(exact("/api/channels"), handler!(channels::list)),
+    Route::get(exact("/api/channels"), handler!(channels::list)).with_query(),
     Route::post(exact("/api/channels"), handler!(channels::create)),
     Route::delete(with("/api/channels/", "id", ""), handler!(channels::delete)),
     Route::get(exact("/api/auth/me"), handler!(accounts::me)),
@@ -166,6 +167,8 @@ pub(super) static ROUTES: &[Route] = &[
     Route::get(with("/api/invite/", "token", ""), handler!(invitations::show)).for_anybody(),
     Route::post(with("/api/invite/", "token", ""), handler!(invitations::accept)).for_anybody(),
     Route::post(exact("/api/setup"), handler!(accounts::set_up)).before_setup(),
+    Route::post(exact("/api/admin/verify"), handler!(admin::start_check)),
+    Route { of_state: false, ..Route::get(exact("/api/admin/verify"), handler!(admin::check)) },
     Route::new("GET", exact("/api/openapi.json"), handler!(openapi::document)).before_setup(),
     Route::new("GET", exact("/livez"), handler!(health::alive)).before_setup(),
     Route::new("GET", exact("/readyz"), handler!(health::ready)).before_setup(),
@@ -200,9 +203,9 @@ pub enum Serves {
 
 /// All calls as one warp filter that answers everything itself.
 #[must_use]
-pub fn filter(server: Arc<Server>, serves: Serves) -> BoxedFilter<(Response,)> {
+pub fn filter(front: Arc<Front>, serves: Serves) -> BoxedFilter<(Response,)> {
     warp::any()
-        .map(move || (Arc::clone(&server), serves))
+        .map(move || (Arc::clone(&front), serves))
         .and(warp::method())
         .and(warp::path::full())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
@@ -223,7 +226,7 @@ struct Head {
 }
 
 async fn respond<B: Buf>(
-    (server, serves): (Arc<Server>, Serves),
+    (front, serves): (Arc<Front>, Serves),
     method: Method,
     path: FullPath,
     query: String,
@@ -232,13 +235,17 @@ async fn respond<B: Buf>(
     mut pieces: impl Pieces<B>,
 ) -> Response {
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip());
-    let from = server.edges.address(peer, &headers);
-    let requested = Requested::begin(&method, path.as_str(), &headers, server.edges.trusts(peer), from);
+    let from = front.edges.address(peer, &headers);
+    let requested = Requested::begin(&method, path.as_str(), &headers, front.edges.trusts(peer), from);
     let body_comes = body::comes(&headers);
     let head = Head { method, path, query, headers, peer };
     requested
         .answer(async {
-            match admit(&server, serves, head, &mut pieces).await {
+            let admitted = match front.server() {
+                Some(server) => admit(server, serves, head, &mut pieces).await,
+                None => front.starting(serves, &head.method, head.path.as_str()).map(Admitted::Answered),
+            };
+            match admitted {
                 Ok(Admitted::Call(answering)) => answering.await.unwrap_or_else(Problem::into_response),
                 Ok(Admitted::Answered(response)) => response,
                 Err(problem) => {

@@ -322,7 +322,8 @@ pub(super) struct Channel {
     /// The offset of the record that created it.
     #[schema(minimum = 1)]
     pub(super) offset: u64,
-    /// When it was deleted; only in the answer to a repeated request whose channel is gone. The name is `""` then.
+    /// When it was deleted; in the answer to a repeated request whose channel is gone, and in a list as it was at an earlier
+    /// offset. The name is `""` then.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) deleted_at: Option<Time>,
@@ -362,7 +363,8 @@ pub(super) struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) recorded_at: Option<Time>,
-    /// When it was deleted, if that happened while the answer was made, or before a repeated request. Its texts are `""` then.
+    /// When it was deleted, if that happened while the answer was made, before a repeated request, or after the earlier
+    /// offset that was asked for. Its texts are `""` then.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) deleted_at: Option<Time>,
@@ -404,6 +406,43 @@ pub(super) struct Boot<'a> {
     messages: Vec<Message<'a>>,
     /// Whether there are fewer messages than asked for, because of the bounds of 5,000 messages and 4 MiB.
     truncated: bool,
+}
+
+/// How a comparison of the running views with what the log adds up to stands.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct ViewsCheck {
+    /// `none` since the start, `running`, or its outcome: `equal`, `different`, `damaged` (the log cannot be folded), `failed`
+    /// (it came to no verdict).
+    #[schema(value_type = String)]
+    pub(super) state: &'static str,
+    /// The newest record that is folded; of an outcome, where both stood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) at: Option<u64>,
+    /// While it runs, the log's head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) head: Option<u64>,
+    /// When it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) started_at: Option<Time>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) ended_at: Option<Time>,
+    /// The digest of equal views: what `scrollback replay` says of the same log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) digest: Option<String>,
+    /// In which parts different views differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Vec<String>)]
+    pub(super) differs: Option<Vec<&'static str>>,
+    /// What is damaged, or why there is no verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) what: Option<String>,
 }
 
 /// A deletion.

@@ -14,6 +14,7 @@ use scrollback_log::scrub::Scrub;
 
 use super::Node;
 use crate::expiry::{self, ClockWatch, ExpiryError};
+use crate::figures::figures;
 
 /// How often the thread looks whether a checkpoint is due, and how often a part of the log is scrubbed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -121,6 +122,8 @@ impl Jobs {
         if self.look.is_now() {
             self.take_checkpoint(node);
             self.scrub(node);
+            figures().upkeep();
+            node.past.drop_idle();
         }
         if self.expiry.is_now() {
             self.expire(node);
@@ -148,11 +151,21 @@ impl Jobs {
 
     fn scrub(&mut self, node: &Node) {
         let records = node.settings.storage.scrub_records_per_second;
-        if records > 0
-            && let Err(error) = self.scrub.step(&node.log, records)
-        {
-            tracing::error!(%error, "the scrub has found damage; run `scrollback verify`");
-            metrics::counter!("scrollback_scrub_damage_total").increment(1);
+        if records == 0 {
+            return;
+        }
+        let before = self.scrub.checked();
+        match self.scrub.step(&node.log, records) {
+            Ok(good) => figures().scrub_records.increment(good),
+            Err(error) => {
+                tracing::error!(%error, "the scrub has found damage; run `scrollback verify`");
+                figures().scrub_damage.increment(1);
+            }
+        }
+        let checked = self.scrub.checked();
+        node.scrubbed.store(checked.0, Ordering::Relaxed);
+        if checked != before && checked >= node.log.head().offset {
+            figures().scrub_rounds.increment(1);
         }
     }
 

@@ -22,6 +22,9 @@ pub enum Bye {
 }
 
 impl Bye {
+    /// All of them, in this order.
+    pub const ALL: [Bye; 5] = [Bye::Shutdown, Bye::Slow, Bye::Revoked, Bye::Storage, Bye::Damaged];
+
     /// As clients are told.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -39,6 +39,7 @@ pub use chunk::Chunk;
 pub use control::Bye;
 pub use pulse::{Ending, Pulse};
 
+use crate::figures::{Figures, figures};
 use crate::settings::StreamLimits;
 use passes::Passes;
 use ring::Ring;
@@ -124,8 +125,7 @@ pub struct Streams {
     bye_within: Duration,
     heartbeat: Chunk,
     open: AtomicUsize,
-    gauge: metrics::Gauge,
-    bytes_sent: metrics::Counter,
+    figures: &'static Figures,
 }
 
 impl Streams {
@@ -147,8 +147,7 @@ impl Streams {
             bye_within: drain_timeout / 2,
             heartbeat: control::heartbeat(),
             open: AtomicUsize::new(0),
-            gauge: metrics::gauge!("scrollback_streams_open"),
-            bytes_sent: metrics::counter!("scrollback_stream_bytes_total"),
+            figures: figures(),
         })
     }
 

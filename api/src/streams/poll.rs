@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::filter::Filter;
 use super::resume::{Resume, ResumeFrom};
 use super::{Position, Pulse, Reader, StreamError, Streams, read_log};
+use crate::figures::Figures;
 
 /// A page ends at this many bytes, whatever its limit.
 const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -68,6 +69,22 @@ impl Page {
     }
 }
 
+/// A poll under way, counted.
+struct Open(&'static Figures);
+
+impl Open {
+    fn count(figures: &'static Figures) -> Open {
+        figures.polls_open.increment(1);
+        Open(figures)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.polls_open.decrement(1);
+    }
+}
+
 impl Streams {
     /// Answers a poll: at once if there is an event for it or it cannot go on here, else when one comes or it has waited
     /// long enough.
@@ -75,6 +92,7 @@ impl Streams {
     /// # Errors
     /// When the log cannot be read.
     pub async fn poll(self: &Arc<Self>, reader: &dyn Reader, poll: Poll) -> Result<Polled, StreamError> {
+        let _open = Open::count(self.figures);
         let until = Instant::now() + poll.wait;
         let look_until = until.max(Instant::now() + LOOK_MIN);
         let resume = self.resume(poll.after).await?;

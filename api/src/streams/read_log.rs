@@ -10,6 +10,7 @@ use super::filter::Filter;
 use super::frame::Encoder;
 use super::ring::Taken;
 use super::{Position, StreamError};
+use crate::figures::figures;
 
 /// How many records are looked at for one chunk or one page: a filter that matches little must not hold a reading
 /// thread, or a client that waits for a sign of life, for long.
@@ -29,12 +30,14 @@ pub(super) fn chunks(
 ) -> Result<(), StreamError> {
     let empty = || Builder::with_capacity(bytes_max + LAST_FRAME_BYTES);
     let (mut chunk, mut looked, mut through, mut newest) = (empty(), 0, None, None);
+    let mut replayed = 0;
     let (mut encoder, mut failed) = (Encoder::new(origins), None);
     log.scan(after.next(), to, &mut |record| {
         let start = chunk.out().len();
         match encoder.encode(&record, chunk.out()) {
             Ok(Some(frame)) if filter.is_none_or(|filter| filter.matches(&frame.facets)) => {
                 newest = Some(record.offset);
+                replayed += 1;
             }
             Ok(_) => chunk.out().truncate(start),
             Err(error) => {
@@ -52,6 +55,7 @@ pub(super) fn chunks(
         let chunk = std::mem::replace(&mut chunk, empty()).finish();
         emit(Taken { chunk, through: position, newest: newest.take() })
     })?;
+    figures().replayed_events.increment(replayed);
     if let Some(error) = failed {
         return Err(error.into());
     }
@@ -72,6 +76,7 @@ pub(super) fn each_json(
     visit: &mut dyn FnMut(&[u8]) -> bool,
 ) -> Result<Option<Position>, StreamError> {
     let (mut bytes, mut looked, mut through) = (Vec::new(), 0, None);
+    let mut replayed = 0;
     let (mut encoder, mut failed) = (Encoder::new(origins), None);
     log.scan(after.next(), to, &mut |record| {
         bytes.clear();
@@ -82,14 +87,16 @@ pub(super) fn each_json(
                 return ControlFlow::Break(());
             }
         };
-        if let Some(frame) = frame
+        if let Some(frame) = &frame
             && !visit(&bytes[frame.json(bytes.len())])
         {
             return ControlFlow::Break(());
         }
+        replayed += u64::from(frame.is_some());
         looked += 1;
         through = Some(Position { offset: record.offset, tag: record.tag });
         if looked < RECORDS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
+    figures().replayed_events.increment(replayed);
     failed.map_or(Ok(through), |error| Err(error.into()))
 }

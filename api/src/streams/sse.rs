@@ -96,7 +96,7 @@ impl Sse {
     pub async fn run(self, socket: TcpStream, head: Vec<u8>, framing: Framing) {
         let Sse { streams, reader, resume, filter } = self;
         streams.open.fetch_add(1, Ordering::Relaxed);
-        streams.gauge.increment(1);
+        streams.figures.sse_open.increment(1);
         let sent = resume.position();
         let mut running = Running {
             pulse: streams.pulse.clone(),
@@ -119,7 +119,7 @@ impl Sse {
 impl Drop for Running {
     fn drop(&mut self) {
         self.streams.open.fetch_sub(1, Ordering::Relaxed);
-        self.streams.gauge.decrement(1);
+        self.streams.figures.sse_open.decrement(1);
     }
 }
 
@@ -251,7 +251,7 @@ impl Running {
 
     /// Sends all of `bytes`.
     async fn send(&mut self, mut bytes: Bytes) -> Result<(), End> {
-        self.streams.bytes_sent.increment(bytes.len() as u64);
+        self.streams.figures.stream_bytes.increment(bytes.len() as u64);
         if self.try_send(&mut bytes)? {
             return Ok(());
         }
@@ -313,7 +313,7 @@ impl Running {
 
     /// Tells the client why the stream ends, if its socket still takes that now.
     fn say_goodbye(&mut self, reason: Bye) {
-        metrics::counter!("scrollback_streams_ended_total", "reason" => reason.name()).increment(1);
+        self.streams.figures.stream_ended(reason);
         if !self.torn {
             let mut bytes = Vec::from(self.framed(&control::bye(reason, self.sent)));
             if self.framing == Framing::Chunked {

@@ -63,6 +63,11 @@ pub trait ChunkStore: Send + Sync + 'static {
 
     /// How the store is named in a message.
     fn place(&self) -> String;
+
+    /// How often the store was synced since it was opened.
+    fn syncs(&self) -> u64 {
+        0
+    }
 }
 
 /// A store did not do what it should.
@@ -280,6 +285,10 @@ impl<S: ChunkStore> Engine for ChunkedEngine<S> {
         self.write(|store| store.set_mark(ERASED_MARK, deletion.0))?;
         *self.erased_through.write().unwrap_or_else(PoisonError::into_inner) = deletion;
         Ok(())
+    }
+
+    fn syncs(&self) -> u64 {
+        self.store.syncs()
     }
 }
 

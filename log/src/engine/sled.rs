@@ -195,6 +195,10 @@ impl ChunkStore for SledStore {
     fn place(&self) -> String {
         self.place.clone()
     }
+
+    fn syncs(&self) -> u64 {
+        self.db.syncs()
+    }
 }
 
 type Entries<'a> = Box<dyn Iterator<Item = Result<(Value, Value), SyncedError>> + 'a>;

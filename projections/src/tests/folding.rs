@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use scrollback_log::{Offset, Timestamp};
 
 use super::{a_full_history, bytes, folded, histories};
-use crate::Views;
 use crate::facts::{KeyDigest, Role};
 use crate::testing::{History, SETTINGS};
+use crate::{Part, Views};
 
 proptest! {
     #[test]
@@ -88,6 +88,24 @@ fn equal_views_have_equal_digests_and_other_views_other_digests() {
         assert!(seen.insert(views.digest()));
         views.apply(&sealed.as_record()).unwrap();
     }
+}
+
+#[test]
+fn what_a_record_changes_is_seen_in_its_own_parts_and_in_no_other() {
+    let history = a_full_history();
+    let mut views = Views::new(SETTINGS);
+    let mut changed = std::collections::HashMap::new();
+    for sealed in &history.sealed() {
+        let before = views.part_digests();
+        views.apply(&sealed.as_record()).unwrap();
+        let pairs = before.into_iter().zip(views.part_digests());
+        let parts: Vec<Part> = pairs.filter(|(one, other)| one != other).map(|((part, _), _)| part).collect();
+        assert!(parts.contains(&Part::Stand), "{parts:?}");
+        changed.entry(sealed.record.kind).or_insert_with(Vec::new).extend(parts);
+    }
+    let all = |part: Part| changed.values().filter(|parts| parts.contains(&part)).count();
+    assert!(Part::ALL.into_iter().all(|part| all(part) > 0), "{changed:?}");
+    assert_eq!((all(Part::Origins), all(Part::Imports)), (1, 1), "{changed:?}");
 }
 
 fn assert_same(views: &Views, history: &History) {

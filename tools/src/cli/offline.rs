@@ -40,6 +40,15 @@ pub(crate) struct Server {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Compare the views of a running server with what its log adds up to
+    #[arg(long, requires = "server")]
+    pub(crate) live: bool,
+    #[command(flatten)]
+    pub(crate) from: Server,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) from: Server,

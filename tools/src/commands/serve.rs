@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use scrollback_api::Node;
-use scrollback_api::http::{self, Server};
+use scrollback_api::http::{self, Front, Server};
+use scrollback_api::{Node, Settings};
 use scrollback_log::clock::SystemClock;
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -40,19 +40,13 @@ pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
     // Bound before the log is opened: a taken port is told at once, not after a long replay.
     let listener = bind(settings.listen)?;
     let figures = settings.metrics_listen.map(bind).transpose()?;
-    let mut progress = Progress::start("replaying", common);
-    let mut notifier = Notifier::default();
+    let progress = Progress::start("replaying", common);
+    let notifier = Notifier::default();
     notifier.status("opening the data");
-    let node = Node::open(settings, Arc::new(SystemClock), &mut |at| {
-        progress.fold(at);
-        notifier.replaying(at);
-    });
-    progress.end();
-    let node = Arc::new(node?);
-    node.start_housekeeping()?;
     let requests = runtime("requests", threads)?;
     let streams = runtime("streams", threads)?;
-    let end = requests.block_on(serve(&node, listener, figures, streams.handle(), &notifier))?;
+    let (end, node) =
+        requests.block_on(serve(settings, progress, listener, figures, streams.handle(), &notifier))?;
     if end != End::Stopped {
         if end == End::WriteFailed {
             tracing::error!("ending because a write failed; start again to see what reached the disk");
@@ -88,36 +82,69 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
+/// Opens the data while the listeners answer that the server is starting.
+async fn open(
+    settings: Settings,
+    mut progress: Progress,
+    front: &Arc<Front>,
+    serving: impl Future,
+) -> anyhow::Result<Arc<Node>> {
+    let told = Arc::clone(front);
+    let mut notifier = Notifier::default();
+    let opening = tokio::task::spawn_blocking(move || {
+        let node = Node::open(settings, Arc::new(SystemClock), &mut |at| {
+            told.replayed(at);
+            progress.fold(at);
+            notifier.replaying(at);
+        });
+        progress.end();
+        node.map(Arc::new).map_err(anyhow::Error::from)
+    });
+    tokio::select! {
+        node = opening => {
+            let node = node.context("opening the data directory")??;
+            node.start_housekeeping()?;
+            Ok(node)
+        }
+        _ = serving => anyhow::bail!("serving ended by itself"),
+    }
+}
+
 async fn serve(
-    node: &Arc<Node>,
+    settings: Settings,
+    progress: Progress,
     listener: TcpListener,
     figures: Option<TcpListener>,
     streams: &Handle,
     notifier: &Notifier,
-) -> anyhow::Result<End> {
+) -> anyhow::Result<(End, Arc<Node>)> {
     let (stop, stopping) = watch::channel(false);
     let mut hangups = signal(SignalKind::hangup()).context("watching for signals")?;
+    let address = listener.local_addr().context("reading the listener's address")?;
+    let listener = tokio::net::TcpListener::from_std(listener).context("listening")?;
+    let figures =
+        figures.map(tokio::net::TcpListener::from_std).transpose().context("listening for /metrics")?;
+    let front = Front::new(Arc::new(settings.clone()), stopping.clone(), streams.clone());
+    let mut serving = std::pin::pin!(http::serve(Arc::clone(&front), listener, figures));
+    let node = open(settings, progress, &front, &mut serving).await?;
     let mut signals = [signal(SignalKind::terminate()), signal(SignalKind::interrupt())]
         .into_iter()
         .collect::<Result<Vec<Signal>, _>>()
         .context("watching for signals")?;
     let mut failed = node.writer.failed();
-    let address = listener.local_addr().context("reading the listener's address")?;
-    let listener = tokio::net::TcpListener::from_std(listener).context("listening")?;
-    let figures =
-        figures.map(tokio::net::TcpListener::from_std).transpose().context("listening for /metrics")?;
-    let server = Server::new(Arc::clone(node), stopping, streams.clone());
+    let server = Server::new(Arc::clone(&node), stopping, streams.clone());
+    let setup_token = server.setup_token().map(str::to_owned);
+    front.open(server);
     println!("listening on http://{address}");
-    if let Some(token) = server.setup_token() {
+    if let Some(token) = setup_token {
         println!("setup token: {token}");
     }
     if node.read_views().people().is_empty() {
         tracing::info!("there are no users yet: POST /api/setup makes the first one, the owner");
     }
-    let mut serving = std::pin::pin!(http::serve(server, listener, figures));
     let status = format!("serving on http://{address}");
     notifier.ready(&status);
-    tokio::spawn(watchdog::watch(Arc::clone(node), streams.clone(), Notifier::default()));
+    tokio::spawn(watchdog::watch(Arc::clone(&node), streams.clone(), Notifier::default()));
     loop {
         tokio::select! {
             () = any(&mut signals) => break,
@@ -128,8 +155,9 @@ async fn serve(
             }
             _ = failed.wait_for(|failed| *failed) => {
                 notifier.stopping("ending because a write failed");
-                tokio::time::sleep(READS_AFTER_FAILURE).await;
-                return Ok(End::WriteFailed);
+                // New connections are taken too: whoever asks how the server is must be told.
+                let _ = tokio::time::timeout(READS_AFTER_FAILURE, &mut serving).await;
+                return Ok((End::WriteFailed, node));
             }
             _ = &mut serving => anyhow::bail!("serving ended by itself"),
         }
@@ -143,10 +171,10 @@ async fn serve(
                 tracing::warn!(connections = drained.cut, "cut at the end of the drain");
             }
         }
-        () = any(&mut signals) => return Ok(End::Hurried),
+        () = any(&mut signals) => return Ok((End::Hurried, node)),
     }
     let has_failed = *failed.borrow();
-    Ok(if has_failed { End::WriteFailed } else { End::Stopped })
+    Ok((if has_failed { End::WriteFailed } else { End::Stopped }, node))
 }
 
 /// Reads again, on SIGHUP, what can be read again while the server runs. Settings cannot: they hold until the next start.

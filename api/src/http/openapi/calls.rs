@@ -10,7 +10,7 @@ use crate::http::problem::Code;
 use crate::http::shapes::{
     Boot, ChangePassword, ChangeUser, ChangedUser, Channel, Channels, CreateChannel, CreateToken,
     Credentials, Deleted, Invitation, Message, Messages, NewInvitation, NewToken, NewUser, Nothing,
-    SendMessage, SetUp, Tokens, User, Users,
+    SendMessage, SetUp, Tokens, User, Users, ViewsCheck,
 };
 
 /// A schema, made when it is asked for.
@@ -59,6 +59,13 @@ const KEY: Parameter = (
     || ParameterIn::Header,
     "The same user, method, path, key and body give the first answer again.",
     || printable(128),
+);
+
+const AT: Parameter = (
+    "at",
+    || ParameterIn::Query,
+    "The state as it was at this offset, less what was erased since.",
+    || whole_number(0, None),
 );
 
 const FILTERS: [Parameter; 4] = [
@@ -261,7 +268,10 @@ pub(super) static CALLS: &[Described] = &[
         ..chat("create_channel", "POST", "/api/channels", "Create a channel.")
     },
     Described {
+        parameters: &[AT],
         answers: (200, JSON, Some(named::<Channels>)),
+        effect: Effect::Reads,
+        problems: &[Code::Busy],
         ..chat("list_channels", "GET", "/api/channels", "All channels.")
     },
     Described {
@@ -303,10 +313,11 @@ pub(super) static CALLS: &[Described] = &[
                 "The most messages; 50 if not given.",
                 || whole_number(1, Some(500)),
             ),
+            AT,
         ],
         answers: (200, JSON, Some(named::<Messages<'_>>)),
         effect: Effect::Reads,
-        problems: &[Code::BadCursor, Code::NotFound],
+        problems: &[Code::BadCursor, Code::NotFound, Code::Busy],
         ..chat("history", "GET", "/api/channels/{id}/messages", "A page of a channel's history.")
     },
     Described {
@@ -381,6 +392,22 @@ pub(super) static CALLS: &[Described] = &[
         effect: Effect::Reads,
         problems: &[Code::BadResumePoint, Code::Forbidden, Code::Ahead, Code::OtherHistory, Code::Busy],
         ..operation("backup", "/api/admin/backup", "The whole log, exact at one offset, for an owner.")
+    },
+    Described {
+        method: "POST",
+        body: Some(named::<Nothing>),
+        answers: (202, JSON, Some(named::<ViewsCheck>)),
+        problems: &[Code::Forbidden],
+        ..operation(
+            "start_check",
+            "/api/admin/verify",
+            "Start comparing the running views with what the log adds up to, as an owner, unless that is under way.",
+        )
+    },
+    Described {
+        answers: (200, JSON, Some(named::<ViewsCheck>)),
+        problems: &[Code::Forbidden],
+        ..operation("check", "/api/admin/verify", "How the newest comparison stands, for owners.")
     },
     Described {
         answers: (200, JSON, Some(any_object)),

@@ -118,8 +118,10 @@ fn components() -> Components {
         shapes::Messages<'_>,
         shapes::Boot<'_>,
         shapes::Deleted<'_>,
+        shapes::ViewsCheck,
         health::Alive,
         health::Ready,
+        health::Replay,
     );
     for (name, schema) in events::schemas() {
         components.schemas.insert(name.to_owned(), schema);
@@ -222,6 +224,8 @@ fn problems(route: &Route, described: &Described) -> BTreeMap<u16, Vec<Code>> {
         }
     };
     when(!route.before_setup, &[Code::SetupRequired]);
+    // These two answer before there is a server.
+    when(!["alive", "ready"].contains(&described.id), &[Code::Starting]);
     when(route.wants_caller, &[Code::Unauthenticated]);
     when(route.method != "GET", &[Code::ForeignOrigin]);
     when(route.of_state, &[Code::Behind]);
@@ -264,7 +268,7 @@ fn refusal(codes: &[Code]) -> Answer {
     let mut answer = ResponseBuilder::new()
         .description(names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
         .content(MEDIA_TYPE, Content::new(Some(RefOr::T(Schema::AllOf(schema.build())))));
-    let waits = [Code::RateLimited, Code::Busy, Code::Behind, Code::DiskFull];
+    let waits = [Code::RateLimited, Code::Busy, Code::Behind, Code::DiskFull, Code::Starting];
     if codes.iter().any(|code| waits.contains(code)) {
         let about = "The seconds after which to try again.";
         answer = answer.header(

@@ -185,7 +185,7 @@ async fn health_and_figures_are_told_to_anybody_at_any_time() {
         "scrollback_users",
         "scrollback_streams_open",
         "scrollback_texts_to_erase",
-        "scrollback_resident_memory_bytes",
+        "process_resident_memory_bytes",
         "scrollback_problems_total{code=\"not_found\"}",
         "scrollback_batches_total",
         "scrollback_records_total",
@@ -205,7 +205,8 @@ async fn figures_with_a_listener_of_their_own_are_nowhere_else() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let calls = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(super::super::serve(Arc::clone(&world.server), calls, Some(listener)));
+    let serving =
+        tokio::spawn(super::super::serve(Front::of(Arc::clone(&world.server)), calls, Some(listener)));
     let figures = Somebody { address, ..world.nobody() };
     assert_eq!(figures.get("/metrics").await.status, 200);
     figures.get("/livez").await.problem(404, "not_found");
@@ -237,15 +238,15 @@ async fn a_nearly_full_disk_stops_writes_but_neither_reads_nor_logging_out() {
     let server = Server::new(Arc::clone(&node), stopping, Handle::current());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let owner = Somebody { address: listener.local_addr().unwrap(), ..owner };
-    let serving = tokio::spawn(super::super::serve(server, listener, None));
+    let serving = tokio::spawn(super::super::serve(Front::of(server), listener, None));
     let full = owner.post(&format!("/api/channels/{channel}"), &json!({"body": "x"})).await;
     full.problem(503, "disk_full");
     assert!(full.header("retry-after").is_some());
     owner.post("/api/invite", &json!({})).await.problem(503, "disk_full");
     owner.post("/api/tokens", &json!({"label": "y"})).await.problem(503, "disk_full");
     owner.get("/api/boot").await.json(200);
-    let ready = owner.get("/readyz").await.json(200);
-    assert_eq!((&ready["status"], &ready["writable"]), (&json!("ready"), &json!(false)));
+    let ready = owner.get("/readyz").await.json(503);
+    assert_eq!((&ready["reasons"], &ready["writable"]), (&json!(["disk_full"]), &json!(false)));
     let program = Somebody { token, ..owner.clone() };
     program.post("/api/auth/logout", &json!({})).await.nothing(204);
     program.get("/api/auth/me").await.problem(401, "unauthenticated");

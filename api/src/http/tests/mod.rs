@@ -5,6 +5,8 @@ mod boot;
 mod channels;
 mod edges;
 mod history;
+mod past;
+mod starting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Drained, Server};
+use super::{Drained, Front, Server};
 use crate::commands::{Answer, Command, ImportLine, ImportStep};
 use crate::names::Name;
 use crate::{Node, Settings};
@@ -64,7 +66,11 @@ impl World {
     }
 
     async fn with(adjust: impl FnOnce(&mut Settings)) -> World {
-        let dir = tempfile::tempdir().unwrap();
+        World::on(tempfile::tempdir().unwrap(), adjust).await
+    }
+
+    /// A server on `data` in this directory, where there may be some already.
+    async fn on(dir: TempDir, adjust: impl FnOnce(&mut Settings)) -> World {
         let mut settings = Settings { data: dir.path().join("data"), ..Settings::default() };
         settings.storage.free_bytes_min = 0;
         settings.sign_in_burst = 1000;
@@ -75,7 +81,7 @@ impl World {
         let server = Server::new(Arc::clone(&node), stopping, Handle::current());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(super::serve(Arc::clone(&server), listener, None));
+        let serving = tokio::spawn(super::serve(Front::of(Arc::clone(&server)), listener, None));
         World { node, server, address, clock, stop, serving, _dir: dir }
     }
 
@@ -105,6 +111,11 @@ impl World {
         let Answer::Done { offset, .. } = self.node.writer.submit(command(credential)).await.unwrap() else {
             panic!("the user was refused");
         };
+        self.known(offset)
+    }
+
+    /// A token for the user at `offset`.
+    fn known(&self, offset: Offset) -> Somebody {
         let (token, _) = self.node.vault.create_token(offset, "test".into(), self.clock.now()).unwrap();
         let id = crate::ids::show(crate::ids::IdKind::User, offset, self.node.read_views().origins());
         Somebody { address: self.address, token, id, offset }

@@ -66,6 +66,7 @@ pub(crate) struct Server {
     listen: String,
     /// What runs the binary; none to run it itself.
     wrapper: Option<Command>,
+    file_blocks_max: Option<u64>,
     running: Option<Running>,
 }
 
@@ -94,6 +95,7 @@ impl Server {
             environment: Vec::new(),
             listen: "127.0.0.1:0".into(),
             wrapper: None,
+            file_blocks_max: None,
             running: None,
         }
     }
@@ -135,6 +137,12 @@ impl Server {
     /// What the next starts find in their environment.
     pub(crate) fn set_environment(&mut self, variables: &[(String, String)]) {
         self.environment = variables.to_vec();
+    }
+
+    /// From the next start on, no file can grow beyond so many blocks (of 512 bytes, or twice that in some shells): a write
+    /// behind that fails.
+    pub(crate) fn limit_files(&mut self, blocks: u64) {
+        self.file_blocks_max = Some(blocks);
     }
 
     /// Keeps the address of now over restarts, for clients that know only one.
@@ -204,6 +212,12 @@ impl Server {
 
     fn command(&self) -> Command {
         let plain = scrollback();
+        if let Some(blocks) = self.file_blocks_max {
+            let mut command = deaf(Command::new("sh"));
+            command.args(["-c", "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"", &blocks.to_string()]);
+            command.arg(plain.get_program());
+            return command;
+        }
         let Some(wrapper) = &self.wrapper else { return plain };
         let mut command = Command::new(wrapper.get_program());
         command.args(wrapper.get_args()).stdin(Stdio::null());
@@ -281,7 +295,10 @@ impl Drop for Server {
 
 /// The binary under test, deaf to the settings of whoever runs the tests.
 pub(crate) fn scrollback() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scrollback"));
+    deaf(Command::new(env!("CARGO_BIN_EXE_scrollback")))
+}
+
+fn deaf(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SCROLLBACK_") {
             command.env_remove(name);
