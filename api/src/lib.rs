@@ -18,6 +18,7 @@ pub mod names;
 pub mod node;
 mod past;
 pub mod settings;
+pub mod socket;
 pub mod space;
 pub mod streams;
 pub mod timestamps;

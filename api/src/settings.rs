@@ -1,9 +1,14 @@
 //! Every limit and period of the server, with its default.
 
-use std::net::{IpAddr, SocketAddr};
+mod edge;
+
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub(crate) use edge::origin_of;
+pub use edge::{BadPublicUrl, BadTrustedProxy, PublicUrl, TlsFiles, TrustedProxy};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -19,10 +24,12 @@ pub struct Settings {
     /// How many threads serve requests, and how many others serve streams. The writer, the store and slow reads have
     /// threads of their own.
     pub threads: NonZeroUsize,
+    /// The certificate with which `listen` speaks HTTPS; without it, it speaks HTTP.
+    pub tls: Option<TlsFiles>,
     /// The URL under which browsers reach the server; an `https` one makes cookies `Secure`.
-    pub public_url: Option<String>,
-    /// Peers whose `X-Forwarded-For` counts.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub public_url: Option<PublicUrl>,
+    /// Peers whose `X-Forwarded-For`, `-Proto` and `-Host` count.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// What time makes of things.
     pub lifetimes: Lifetimes,
     /// What one connection may cost.
@@ -64,7 +71,8 @@ pub struct Lifetimes {
 pub struct ConnectionLimits {
     /// The most connections at once.
     pub total_max: usize,
-    /// The most connections at once from one address; none for no such limit.
+    /// The most connections at once from one address, or requests and streams if they come through a trusted proxy; none
+    /// for no such limit.
     pub per_address_max: Option<usize>,
     /// The most bytes of a request's head.
     pub head_bytes_max: usize,
@@ -121,6 +129,7 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             metrics_listen: None,
             threads: half_the_cores(),
+            tls: None,
             public_url: None,
             trusted_proxies: Vec::new(),
             lifetimes: Lifetimes {

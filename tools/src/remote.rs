@@ -1,6 +1,7 @@
 //! A running server, for the commands that can talk to one.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,12 +9,16 @@ use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use scrollback_log::ResumePoint;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 
 use crate::cli::Server;
 
@@ -30,6 +35,8 @@ const RETRY_MOST: Duration = Duration::from_secs(8);
 /// A server's address and the token it is asked with.
 pub(crate) struct Remote {
     authority: String,
+    /// For an https URL: what is trusted, and the name that the server must prove to have.
+    tls: Option<(TlsConnector, ServerName<'static>)>,
     token: String,
     runtime: Runtime,
 }
@@ -38,6 +45,9 @@ pub(crate) struct Remote {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Unreachable(String);
+
+/// The body of an answer that is coming in, and what drives its connection.
+type Answering = (Incoming, JoinHandle<hyper::Result<()>>);
 
 /// Whether a server was lost that may come back.
 pub(crate) fn is_worth_another_try(error: &anyhow::Error) -> bool {
@@ -82,8 +92,16 @@ impl Remote {
     pub(crate) fn of(typed: &Server) -> anyhow::Result<Option<Remote>> {
         let Some(url) = &typed.server else { return Ok(None) };
         let uri: Uri = url.parse().with_context(|| format!("{url:?} is not a URL"))?;
-        anyhow::ensure!(uri.scheme_str() == Some("http"), "{url:?}: only http:// URLs can be used");
         let host = uri.host().with_context(|| format!("{url:?} names no host"))?;
+        let (port, tls) = match uri.scheme_str() {
+            Some("http") => (80, None),
+            Some("https") => {
+                let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+                    .with_context(|| format!("{host:?} is no name that a certificate can have"))?;
+                (443, Some((trust()?, name)))
+            }
+            _ => anyhow::bail!("{url:?}: only http:// and https:// URLs can be used"),
+        };
         let token = typed
             .token
             .clone()
@@ -92,7 +110,8 @@ impl Remote {
             .enable_all()
             .build()
             .context("starting the runtime")?;
-        Ok(Some(Remote { authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)), token, runtime }))
+        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(port));
+        Ok(Some(Remote { authority, tls, token, runtime }))
     }
 
     /// Writes every event after `after` up to the head of now as JSON lines.
@@ -223,16 +242,26 @@ impl Remote {
     }
 
     /// Sends such a request and gives the body of a good answer, and what drives the connection.
-    async fn begin(
-        &self,
-        method: Method,
-        path: &str,
-    ) -> anyhow::Result<(Incoming, JoinHandle<hyper::Result<()>>)> {
-        let lost = |error: &dyn std::fmt::Display| self.lost(error);
-        let stream = TcpStream::connect(&self.authority).await.map_err(|error| lost(&error))?;
+    async fn begin(&self, method: Method, path: &str) -> anyhow::Result<Answering> {
+        let stream = TcpStream::connect(&self.authority).await.map_err(|error| self.lost(&error))?;
+        let Some((connector, name)) = &self.tls else { return self.begin_on(stream, method, path).await };
+        match connector.connect(name.clone(), stream).await {
+            Ok(stream) => self.begin_on(stream, method, path).await,
+            // What the server says of itself is wrong; it will not be right the next time.
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                Err(error).with_context(|| format!("{} does not prove that it is itself", self.authority))
+            }
+            Err(error) => Err(self.lost(&error).into()),
+        }
+    }
+
+    async fn begin_on<S>(&self, stream: S, method: Method, path: &str) -> anyhow::Result<Answering>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| lost(&error))?;
+            .map_err(|error| self.lost(&error))?;
         let driver = tokio::spawn(connection);
         let mut request = Request::builder()
             .method(&method)
@@ -245,21 +274,38 @@ impl Remote {
             body = Bytes::from_static(b"{}");
         }
         let request = request.body(Full::new(body)).context("making the request")?;
-        let answer = sender.send_request(request).await.map_err(|error| lost(&error))?;
+        let answer = sender.send_request(request).await.map_err(|error| self.lost(&error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok((answer.into_body(), driver));
         }
-        let body = answer.into_body().collect().await.map_err(|error| lost(&error))?.to_bytes();
+        let body = answer.into_body().collect().await.map_err(|error| self.lost(&error))?.to_bytes();
         driver.abort();
         let told = serde_json::from_slice::<Problem>(&body)
             .map(|problem| format!("{} {}", problem.code, problem.detail.unwrap_or_default()))
             .unwrap_or_default();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            return Err(lost(&format!("{status} {told}")).into());
+            return Err(self.lost(&format!("{status} {told}")).into());
         }
         anyhow::bail!("{} answers {status} {told}", self.authority)
     }
+}
+
+/// Trusts what this machine trusts: its own certificates, or those that `SSL_CERT_FILE` names.
+fn trust() -> anyhow::Result<TlsConnector> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (good, _) = roots.add_parsable_certificates(found.certs);
+    anyhow::ensure!(
+        good > 0,
+        "this machine trusts no certificate: install ca-certificates, or name a file of them in SSL_CERT_FILE"
+    );
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .context("preparing TLS")?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn write_events(page: &Page, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -4,11 +4,10 @@
 //! no end to its draining. A connection that becomes a stream moves to another runtime, so that a request does not wait
 //! while thousands of streams are written to.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
@@ -22,11 +21,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use warp::reply::Response;
 
+use super::addresses::{Addresses, Entered};
 pub use super::connection::Peer;
 use super::connection::{Handed, Limits, converse, refuse};
-use super::problem::{Code, Problem};
-use crate::figures::{RateLimit, figures};
+use super::tls::{Stranger, Tls};
+use crate::figures::figures;
 use crate::settings::Settings;
+use crate::socket::Socket;
 
 /// How long to wait after the system could not give a connection, mostly for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -35,10 +36,6 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 /// After how long without any traffic the system asks whether the peer is still there, and how often.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
-/// When a client may try again whose address has too many connections.
-const CROWDED_RETRY: Duration = Duration::from_secs(5);
-/// How many bits of an IPv6 address name one customer's network.
-const IPV6_NETWORK_BITS: u32 = 64;
 
 /// How serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +46,12 @@ pub struct Drained {
 
 /// Serves `service` on `listener` until `stopping` turns true, and then at most the drain timeout longer: no new
 /// connections, the requests under way get their answers, and streams are told to end by their own means. Streams run on
-/// the runtime `streams`.
+/// the runtime `streams`. With `tls` everything is inside TLS.
 pub async fn serve<S>(
     listener: TcpListener,
     service: S,
     settings: &Settings,
+    tls: Option<Arc<Tls>>,
     mut stopping: watch::Receiver<bool>,
     streams: &Handle,
 ) -> Drained
@@ -67,7 +65,7 @@ where
         write_timeout: settings.streams.write_timeout,
     };
     let permits = Arc::new(Semaphore::new(settings.connections.total_max.min(Semaphore::MAX_PERMITS)));
-    let addresses = Arc::new(Addresses::new(settings.connections.per_address_max));
+    let addresses = Addresses::new(settings);
     let mut connections =
         Connections { tasks: JoinSet::new(), streams, write_timeout: settings.streams.write_timeout };
     loop {
@@ -88,21 +86,27 @@ where
             }
         };
         let open = Open::new(permit);
-        match addresses.enter(peer.ip()) {
-            Some(entered) => {
-                let service = service.clone();
+        match addresses.connect(peer.ip()) {
+            Ok(entered) => {
+                let (service, addresses, tls) = (service.clone(), Arc::clone(&addresses), tls.clone());
                 let held = Held { _open: open, _entered: entered };
                 connections.tasks.spawn(async move {
-                    let handed = converse(socket, peer, service, limits, stopped).await?;
+                    let socket = match tls {
+                        None => Socket::Plain(socket),
+                        Some(tls) => {
+                            Box::pin(shake_hands(&tls, socket, peer, limits, stopped.clone())).await?
+                        }
+                    };
+                    let handed = converse(socket, peer, service, limits, addresses, stopped).await?;
                     Some((handed, held))
                 });
             }
-            None => {
-                figures().rate_limited(RateLimit::Connections);
+            // A handshake only to say this would cost more than the connection that is refused.
+            Err(_) if tls.is_some() => {}
+            Err(problem) => {
                 connections.tasks.spawn(async move {
                     let _held = open;
-                    let problem = Problem::new(Code::RateLimited, "too many connections from this address");
-                    refuse(socket, problem.retry_after(CROWDED_RETRY)).await;
+                    refuse(Socket::Plain(socket), problem).await;
                     None
                 });
             }
@@ -110,6 +114,33 @@ where
     }
     drop(listener);
     connections.drain(settings.drain_timeout).await
+}
+
+/// Does the handshake on a new connection, within the time for a head and only until the server stops.
+async fn shake_hands(
+    tls: &Tls,
+    socket: TcpStream,
+    peer: SocketAddr,
+    limits: Limits,
+    mut stopping: watch::Receiver<bool>,
+) -> Option<Socket> {
+    let shaken = tokio::select! {
+        biased;
+        () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => return None,
+        shaken = timeout(limits.head_timeout, tls.shake_hands(socket)) => shaken,
+    };
+    let error = match shaken {
+        Ok(Ok(socket)) => return Some(socket),
+        Ok(Err(Stranger::Plain(socket, problem))) => {
+            refuse(Socket::Plain(socket), problem).await;
+            return None;
+        }
+        Ok(Err(Stranger::Lost(error))) => error,
+        Err(_) => io::ErrorKind::TimedOut.into(),
+    };
+    figures().handshakes_failed.increment(1);
+    tracing::debug!(%peer, %error, "a TLS handshake failed");
+    None
 }
 
 /// The tasks of all connections. One that ends with a connection that is to become a stream is followed by the stream's.
@@ -130,17 +161,17 @@ impl Connections<'_> {
         Some(())
     }
 
-    fn begin(&mut self, Handed { socket, stream, head, framing }: Handed, held: Held) {
+    fn begin(&mut self, Handed { socket, stream, head, framing, entered }: Handed, held: Held) {
         // Sockets belong to the runtime that watches them.
-        let moved = socket.into_std().and_then(|socket| {
+        let moved = {
             let _entered = self.streams.enter();
-            TcpStream::from_std(socket)
-        });
+            socket.change_runtime()
+        };
         match moved {
             Ok(socket) => {
                 let write_timeout = self.write_timeout;
                 let stream = async move {
-                    let _held = held;
+                    let _held = (held, entered);
                     // A socket that is new to a runtime is taken for full until it is asked.
                     if matches!(timeout(write_timeout, socket.writable()).await, Ok(Ok(()))) {
                         stream(socket, head, framing).await;
@@ -204,59 +235,5 @@ impl Drop for Open {
     }
 }
 
-/// How many connections each address has, if that is limited.
-struct Addresses {
-    most: Option<usize>,
-    counts: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// A counted connection of one address.
-struct Entered {
-    addresses: Arc<Addresses>,
-    network: IpAddr,
-}
-
-impl Addresses {
-    fn new(most: Option<usize>) -> Addresses {
-        Addresses { most, counts: Mutex::default() }
-    }
-
-    /// Counts one more connection; none if the address has as many as it may.
-    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Option<Entered>> {
-        let Some(most) = self.most else { return Some(None) };
-        let network = network(address);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(network).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        Some(Some(Entered { addresses: Arc::clone(self), network }))
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        let mut counts = self.addresses.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.network) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.network);
-            }
-        }
-    }
-}
-
-/// What is counted as one address: of IPv6 the network, for everybody there has very many addresses.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let mask = u128::MAX << (Ipv6Addr::BITS - IPV6_NETWORK_BITS);
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

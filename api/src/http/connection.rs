@@ -18,15 +18,16 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use warp::reply::Response;
 
+use super::addresses::{Addresses, Entered};
 use super::handoff::{self, Framing, Handoff};
 use super::head_guard::Fault;
 use super::problem::{Code, Problem};
 use super::wire::{Watch, Watched, Wire};
+use crate::socket::Socket;
 
 /// How long a connection may lie idle between two requests.
 const IDLE_MAX: Duration = Duration::from_secs(75);
@@ -51,10 +52,12 @@ pub(super) struct Limits {
 
 /// A connection that becomes a stream.
 pub(super) struct Handed {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     pub(super) stream: handoff::Stream,
     pub(super) head: Vec<u8>,
     pub(super) framing: Framing,
+    /// Of its client, if a proxy has brought it.
+    pub(super) entered: Option<Entered>,
 }
 
 /// How the HTTP server came to an end.
@@ -66,10 +69,11 @@ enum End {
 
 /// Serves requests until the connection is over; gives it back if it is to become a stream.
 pub(super) async fn converse<S>(
-    socket: TcpStream,
+    socket: Socket,
     peer: SocketAddr,
     service: S,
     limits: Limits,
+    addresses: Arc<Addresses>,
     mut stopping: watch::Receiver<bool>,
 ) -> Option<Handed>
 where
@@ -88,16 +92,18 @@ where
         let version = request.version();
         let last = request.headers().contains_key(TRANSFER_ENCODING);
         request.extensions_mut().insert(Peer(peer));
-        let refusal = check(request.headers(), version).err();
-        let answer = refusal.is_none().then(|| service.call(request));
+        let admitted =
+            check(request.headers(), version).and_then(|()| addresses.request(peer.ip(), request.headers()));
+        let admitted = admitted.map(|entered| (service.call(request), entered));
         async move {
-            let mut response = match (answer, refusal) {
-                (Some(answer), _) => answer.await?,
-                (None, refusal) => refusal.unwrap_or(Problem::plain(Code::BadRequest)).into_response(),
+            let (mut response, entered) = match admitted {
+                Ok((answer, entered)) => (answer.await?, entered),
+                Err(refusal) => (refusal.into_response(), None),
             };
             if let Some(stream) = Handoff::take(response.extensions_mut()) {
                 let (head, framing) = handoff::head(&response.into_parts().0, version);
-                *handed.lock().unwrap_or_else(PoisonError::into_inner) = Some((stream, head, framing));
+                *handed.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((stream, head, framing, entered));
                 return pending().await;
             }
             if last {
@@ -133,7 +139,9 @@ where
     };
     let socket = connection.into_parts().io.into_inner().into_socket();
     match (end, stream) {
-        (End::HandedOff, Some((stream, head, framing))) => Some(Handed { socket, stream, head, framing }),
+        (End::HandedOff, Some((stream, head, framing, entered))) => {
+            Some(Handed { socket, stream, head, framing, entered })
+        }
         (End::Refused(problem), _) => {
             refuse(socket, problem).await;
             None
@@ -255,7 +263,7 @@ impl Timer {
 }
 
 /// Tells a client why its request is not even looked at, and closes the connection.
-pub(super) async fn refuse(mut socket: TcpStream, problem: Problem) {
+pub(super) async fn refuse(mut socket: Socket, problem: Problem) {
     let body = problem.to_json();
     let answer = handoff::refusal(&problem.close().into_response().into_parts().0, &body);
     // Closing while the client still sends would reset the connection, and the answer could be lost.

@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::response::Parts;
 use http::{Extensions, Version};
-use tokio::net::TcpStream;
 use warp::reply::Response;
 
+use crate::socket::Socket;
 pub use crate::streams::sse::Framing;
 
 /// What a connection becomes. It gets the socket, the answer's head, which must be sent first, and how what follows must
 /// be delimited.
-pub type Stream = Box<dyn FnOnce(TcpStream, Vec<u8>, Framing) -> Running + Send>;
+pub type Stream = Box<dyn FnOnce(Socket, Vec<u8>, Framing) -> Running + Send>;
 /// A stream that runs until it ends.
 pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -29,7 +29,7 @@ pub struct Handoff(Arc<Mutex<Option<Stream>>>);
 impl Handoff {
     /// The connection shall become this.
     #[must_use]
-    pub fn new(stream: impl FnOnce(TcpStream, Vec<u8>, Framing) -> Running + Send + 'static) -> Handoff {
+    pub fn new(stream: impl FnOnce(Socket, Vec<u8>, Framing) -> Running + Send + 'static) -> Handoff {
         Handoff(Arc::new(Mutex::new(Some(Box::new(stream)))))
     }
 

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method};
 use scrollback_log::Offset;
 use scrollback_projections::facts::Role;
 
+use super::forwarded::Proxies;
 use super::problem::{Code, Problem};
-use crate::settings::Settings;
+use crate::settings::{PublicUrl, Settings, origin_of};
 use crate::vault::Session;
 
 /// How long a browser keeps the cookie; the server ends idle sessions long before.
@@ -30,18 +31,21 @@ pub struct Caller {
 pub(super) struct Edges {
     /// Whether browsers reach the server by https, so that the cookie can be kept from anything else.
     secure: bool,
+    /// The scheme of what comes without a proxy.
+    scheme: &'static str,
     /// The origin of the public URL, in the form in which browsers send it.
     public_origin: Option<String>,
-    trusted_proxies: Vec<IpAddr>,
+    proxies: Proxies,
 }
 
 impl Edges {
     pub(super) fn new(settings: &Settings) -> Edges {
-        let public_origin = settings.public_url.as_deref().and_then(origin_of);
+        let public = settings.public_url.as_ref();
         Edges {
-            secure: public_origin.as_ref().is_some_and(|origin| origin.starts_with("https://")),
-            public_origin,
-            trusted_proxies: settings.trusted_proxies.clone(),
+            secure: settings.tls.is_some() || public.is_some_and(PublicUrl::is_https),
+            scheme: if settings.tls.is_some() { "https" } else { "http" },
+            public_origin: public.map(|url| url.origin().to_owned()),
+            proxies: Proxies::new(&settings.trusted_proxies),
         }
     }
 
@@ -79,27 +83,12 @@ impl Edges {
 
     /// The address that a request came from: the peer's, or what a trusted proxy says it is.
     pub(super) fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        if !self.trusts(peer) {
-            return peer;
-        }
-        // Each hop appends the peer that it saw, so only what stands to the right of the first untrusted one is true.
-        let forwarded = headers.get_all("x-forwarded-for").into_iter().rev();
-        let mut nearest = peer;
-        for value in forwarded {
-            for hop in value.to_str().unwrap_or("").rsplit(',') {
-                let Ok(address) = hop.trim().parse::<IpAddr>() else { return nearest };
-                nearest = address.to_canonical();
-                if !self.trusts(nearest) {
-                    return nearest;
-                }
-            }
-        }
-        nearest
+        self.proxies.client(peer, headers)
     }
 
     /// Whether this is one of the proxies that are believed.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted_proxies.contains(&address.to_canonical())
+        self.proxies.trust(address)
     }
 
     /// Refuses an unsafe request that a page of another origin makes a browser send. Programs send no `Origin`.
@@ -125,32 +114,19 @@ impl Edges {
     }
 
     fn is_own(&self, origin: &str, headers: &HeaderMap, peer: IpAddr) -> bool {
-        let origin = origin_of(origin);
-        if origin.is_none() || origin == self.public_origin {
-            return origin.is_some();
+        let Some(origin) = origin_of(origin) else { return false };
+        if self.public_origin.as_ref() == Some(&origin) {
+            return true;
         }
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-        let proxied = |name| if self.trusts(peer) { text(name) } else { None };
-        let scheme = proxied("x-forwarded-proto").unwrap_or("http");
-        let host = proxied("x-forwarded-host").or_else(|| text(HOST.as_str()));
-        host.and_then(|host| origin_of(&format!("{scheme}://{host}"))) == origin
+        if self.secure && !origin.starts_with("https://") {
+            // Anybody on the way can put words into a page that came by http, whatever host it is of.
+            return false;
+        }
+        let host = || headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::trim);
+        let scheme = self.proxies.scheme(peer, headers).unwrap_or(self.scheme);
+        let host = self.proxies.host(peer, headers).or_else(host);
+        host.and_then(|host| origin_of(&format!("{scheme}://{host}"))) == Some(origin)
     }
-}
-
-/// Scheme, host and port of a URL as browsers write an origin: in lower case, without the scheme's own port.
-fn origin_of(url: &str) -> Option<String> {
-    let uri: Uri = url.parse().ok()?;
-    let scheme = uri.scheme_str()?.to_ascii_lowercase();
-    let own_port = match scheme.as_str() {
-        "http" => 80,
-        "https" => 443,
-        _ => return None,
-    };
-    let host = uri.host()?.to_ascii_lowercase();
-    Some(match uri.port_u16().filter(|port| *port != own_port) {
-        Some(port) => format!("{scheme}://{host}:{port}"),
-        None => format!("{scheme}://{host}"),
-    })
 }
 
 #[cfg(test)]
@@ -161,10 +137,16 @@ mod tests {
 
     fn edges(public_url: Option<&str>, proxies: &[&str]) -> Edges {
         Edges::new(&Settings {
-            public_url: public_url.map(str::to_owned),
+            public_url: public_url.map(|url| url.parse().unwrap()),
             trusted_proxies: proxies.iter().map(|proxy| proxy.parse().unwrap()).collect(),
             ..Settings::default()
         })
+    }
+
+    fn inside_tls(public_url: Option<&str>) -> Edges {
+        let files = crate::settings::TlsFiles { certificate: "cert.pem".into(), key: "key.pem".into() };
+        let public_url = public_url.map(|url| url.parse().unwrap());
+        Edges::new(&Settings { tls: Some(files), public_url, ..Settings::default() })
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -212,24 +194,10 @@ mod tests {
             "anybody near could have set that one"
         );
         assert!(secure.no_cookie().unwrap().to_str().unwrap().contains("Max-Age=0"));
-        assert!(!edges(None, &[]).cookie("abc").unwrap().to_str().unwrap().contains("Secure"));
-    }
-
-    #[test]
-    fn only_a_trusted_proxy_says_where_a_request_comes_from() {
-        let forged = headers(&[("x-forwarded-for", "203.0.113.9")]);
-        assert_eq!(edges(None, &[]).address(PEER, &forged), PEER);
-        let behind = edges(None, &["192.0.2.1", "192.0.2.2"]);
-        let address = |pairs: &[(&'static str, &str)]| behind.address(PEER, &headers(pairs)).to_string();
-        assert_eq!(address(&[]), "192.0.2.1");
-        assert_eq!(address(&[("x-forwarded-for", "203.0.113.9")]), "203.0.113.9");
-        assert_eq!(address(&[("x-forwarded-for", "198.51.100.7, 203.0.113.9, 192.0.2.2")]), "203.0.113.9");
-        assert_eq!(
-            address(&[("x-forwarded-for", "198.51.100.7"), ("x-forwarded-for", "203.0.113.9")]),
-            "203.0.113.9"
-        );
-        assert_eq!(address(&[("x-forwarded-for", "198.51.100.7, unknown")]), "192.0.2.1");
-        assert_eq!(address(&[("x-forwarded-for", "::ffff:203.0.113.9")]), "203.0.113.9");
+        for plain in [edges(None, &[]), edges(Some("http://chat.example"), &[])] {
+            assert!(!plain.cookie("abc").unwrap().to_str().unwrap().contains("Secure"));
+        }
+        assert_eq!(inside_tls(None).cookie("abc").unwrap().to_str().unwrap(), cookie);
     }
 
     #[test]
@@ -257,7 +225,7 @@ mod tests {
                 );
             }
         }
-        let public = edges(Some("https://Chat.Example:443/app"), &[]);
+        let public = edges(Some("https://Chat.Example:443/"), &[]);
         assert!(check(
             &public,
             Method::POST,
@@ -276,5 +244,32 @@ mod tests {
         ];
         assert!(check(&edges(None, &["192.0.2.1"]), Method::POST, &forwarded));
         assert!(!check(&plain, Method::POST, &forwarded));
+    }
+
+    #[test]
+    fn where_browsers_come_by_https_only_pages_that_came_by_https_are_own() {
+        let check = |edges: &Edges, pairs: &[(&'static str, &str)]| {
+            edges.check_origin(&Method::POST, &headers(pairs), PEER).is_ok()
+        };
+        let from = |origin: &'static str| [("host", "chat.example"), ("origin", origin)];
+        for tls in [inside_tls(None), inside_tls(Some("https://other.example"))] {
+            assert!(check(&tls, &from("https://chat.example")));
+            assert!(check(&tls, &from("https://chat.example:443")));
+            assert!(!check(&tls, &from("http://chat.example")));
+            assert!(!check(&tls, &from("https://chat.example:8443")));
+            assert!(!check(&tls, &from("https://evil.example")));
+        }
+        assert!(check(&inside_tls(Some("https://other.example")), &from("https://other.example")));
+        // A proxy that hands the host on and is not trusted: what it brings looks like http, its pages must not be.
+        let behind = edges(Some("https://chat.example"), &[]);
+        assert!(check(&behind, &from("https://chat.example")));
+        assert!(!check(&behind, &from("http://chat.example")));
+        let trusted = edges(Some("https://chat.example"), &["192.0.2.0/24"]);
+        let forwarded = |proto: &'static str, origin: &'static str| {
+            [("host", "alias.example"), ("x-forwarded-proto", proto), ("origin", origin)]
+        };
+        assert!(check(&trusted, &forwarded("https", "https://alias.example")));
+        assert!(!check(&trusted, &forwarded("http", "http://alias.example")));
+        assert!(!check(&trusted, &forwarded("https", "http://alias.example")));
     }
 }

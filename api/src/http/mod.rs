@@ -7,6 +7,7 @@
 
 pub mod accept;
 mod accounts;
+mod addresses;
 mod admin;
 mod backup;
 mod body;
@@ -16,6 +17,7 @@ mod channels;
 mod connection;
 mod cursor;
 mod figures;
+mod forwarded;
 pub mod front;
 pub mod handoff;
 mod head_guard;
@@ -38,6 +40,7 @@ mod setup_token;
 mod shapes;
 mod streams;
 mod texts;
+mod tls;
 mod tokens;
 mod users;
 mod wire;
@@ -52,27 +55,37 @@ pub use call::Server;
 pub use front::Front;
 pub use identity::Caller;
 pub use routes::{Serves, filter};
+pub use tls::{Tls, TlsError};
 
-/// Serves all calls on `listener`, and the figures on `figures` if they have a listener of their own, until the server is
-/// told to stop and has drained. As long as there is no server behind `front`, that is what is told.
-pub async fn serve(front: Arc<Front>, listener: TcpListener, figures: Option<TcpListener>) -> Drained {
-    let on = |listener: TcpListener, serves: Serves| {
+/// Serves all calls on `listener`, inside TLS if there is `tls`, and the figures on `figures` if they have a listener of
+/// their own, in plain HTTP always, until the server is told to stop and has drained. As long as there is no server behind
+/// `front`, that is what is told.
+pub async fn serve(
+    front: Arc<Front>,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    figures: Option<TcpListener>,
+) -> Drained {
+    let on = |listener: TcpListener, tls: Option<Arc<Tls>>, serves: Serves| {
         let front = Arc::clone(&front);
         async move {
             let service = TowerToHyperService::new(warp::service(filter(Arc::clone(&front), serves)));
             let stopping = front.stopping.clone();
-            accept::serve(listener, service, &front.settings, stopping, &front.streams_runtime).await
+            let settings = &front.settings;
+            accept::serve(listener, service, settings, tls, stopping, &front.streams_runtime).await
         }
     };
     let figures = async {
         match figures {
-            Some(listener) => on(listener, Serves::Figures).await,
+            Some(listener) => on(listener, None, Serves::Figures).await,
             None => Drained { cut: 0 },
         }
     };
-    let (calls, figures) = tokio::join!(on(listener, Serves::Calls), figures);
+    let (calls, figures) = tokio::join!(on(listener, tls, Serves::Calls), figures);
     Drained { cut: calls.cut + figures.cut }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod tls_tests;

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::head_guard::{Fault, HeadGuard};
+use crate::socket::Socket;
 
 /// How an answer that the HTTP server makes by itself begins: always an error in what the client sent.
 const OWN_ANSWER: &[u8] = b"HTTP/1.1 4";
@@ -63,18 +63,18 @@ impl Watched {
 
 /// The socket.
 pub(super) struct Wire {
-    socket: TcpStream,
+    socket: Socket,
     guard: HeadGuard,
     watched: Watched,
 }
 
 impl Wire {
-    pub(super) fn new(socket: TcpStream, head_bytes_max: usize) -> (Wire, Watched) {
+    pub(super) fn new(socket: Socket, head_bytes_max: usize) -> (Wire, Watched) {
         let watched = Watched::new();
         (Wire { socket, guard: HeadGuard::new(head_bytes_max), watched: watched.clone() }, watched)
     }
 
-    pub(super) fn into_socket(self) -> TcpStream {
+    pub(super) fn into_socket(self) -> Socket {
         self.socket
     }
 
@@ -157,13 +157,16 @@ impl AsyncWrite for Wire {
         self.socket.is_write_vectored()
     }
 
-    /// Called when nothing is left to be written.
+    /// Called when nothing is left to be written; but what is encrypted may still wait for the socket.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.socket).poll_flush(context);
         let mut watch = self.watched.lock();
-        watch.flushed = true;
-        watch.blocked_since = None;
-        drop(watch);
-        Pin::new(&mut self.socket).poll_flush(context)
+        watch.flushed = outcome.is_ready();
+        watch.blocked_since = match outcome {
+            Poll::Pending => Some(watch.blocked_since.unwrap_or_else(Instant::now)),
+            Poll::Ready(_) => None,
+        };
+        outcome
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,20 +2,18 @@
 //!
 //! The stream has left the HTTP server: it holds a socket, a [`Cursor`] and a receiver of pulses, and no buffer while it
 //! waits. What it sends is shared with the other readers at the same offset and goes to the socket in one write. Only
-//! when the socket is full does it keep the rest; until that is gone it reads nothing more.
+//! when the socket is full does it keep the rest; until that is gone it reads nothing more. Inside TLS the bytes are this
+//! reader's own for as long as they are on their way, and bounded.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use socket2::SockRef;
-use tokio::net::TcpStream;
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -26,6 +24,7 @@ use super::filter::Filter;
 use super::resume::Resume;
 use super::{Chunk, Ending, Position, Pulse, Reader, Streams};
 use crate::http::requests;
+use crate::socket::{Sent, Socket};
 
 /// A reader that was shown nothing for this many records is told where it stands.
 const CHECKPOINT_RECORDS: u64 = 256;
@@ -35,8 +34,6 @@ const SLOW_AFTER: Duration = Duration::from_millis(250);
 const RETRY_ELSEWHERE: Duration = Duration::from_secs(60);
 /// At a stop, streams end one after the other over this long for each of them, so that not all clients come back at once.
 const BYE_APART: Duration = Duration::from_micros(500);
-/// What a client says while it listens is thrown away in pieces of this size.
-const DISCARD_BYTES: usize = 256;
 
 /// How a stream's bytes are delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +69,7 @@ struct Running {
     revocations: Option<u64>,
     /// None if the client's past is not this log's.
     cursor: Option<Cursor>,
-    socket: TcpStream,
+    socket: Socket,
     framing: Framing,
     /// Where the client stands that has got all that was sent. Behind the cursor while a chunk is being sent.
     sent: Option<Position>,
@@ -93,7 +90,7 @@ impl Sse {
     }
 
     /// Sends `head`, the answer's head, and then the stream, until client or server ends it.
-    pub async fn run(self, socket: TcpStream, head: Vec<u8>, framing: Framing) {
+    pub async fn run(self, socket: Socket, head: Vec<u8>, framing: Framing) {
         let Sse { streams, reader, resume, filter } = self;
         streams.open.fetch_add(1, Ordering::Relaxed);
         streams.figures.sse_open.increment(1);
@@ -226,7 +223,7 @@ impl Running {
         let _waiting = self.streams.passes.wait();
         let mut changed = pin!(self.pulse.changed());
         poll_fn(|context| {
-            if gone(&self.socket, context) {
+            if self.socket.poll_gone(context) {
                 return Poll::Ready(Err(End::Gone));
             }
             changed.as_mut().poll(context).map(|changed| changed.map_err(|_| End::Gone))
@@ -252,7 +249,7 @@ impl Running {
     /// Sends all of `bytes`.
     async fn send(&mut self, mut bytes: Bytes) -> Result<(), End> {
         self.streams.figures.stream_bytes.increment(bytes.len() as u64);
-        if self.try_send(&mut bytes)? {
+        if self.try_send(&mut bytes)? == Sent::All {
             return Ok(());
         }
         self.streams.passes.handled();
@@ -260,21 +257,15 @@ impl Running {
         Box::pin(self.send_slowly(bytes)).await
     }
 
-    /// Sends what the socket takes now. Returns whether that was all.
-    fn try_send(&mut self, bytes: &mut Bytes) -> Result<bool, End> {
-        while !bytes.is_empty() {
-            match self.socket.try_write(bytes) {
-                Ok(0) => return Err(End::Gone),
-                Ok(sent) => {
-                    bytes.advance(sent);
-                    self.torn = !bytes.is_empty();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err(End::Gone),
-            }
+    /// Sends what the socket takes now.
+    fn try_send(&mut self, bytes: &mut Bytes) -> Result<Sent, End> {
+        let sent = self.socket.try_send(bytes).map_err(|_| End::Gone)?;
+        match sent {
+            Sent::All => self.torn = false,
+            Sent::Some => self.torn = true,
+            Sent::Nothing => {}
         }
-        Ok(true)
+        Ok(sent)
     }
 
     async fn send_slowly(&mut self, mut bytes: Bytes) -> Result<(), End> {
@@ -294,14 +285,11 @@ impl Running {
                 () = sleep_until(if now < slow_at { slow_at.min(give_up_at) } else { give_up_at }) => {}
             }
             now = Instant::now();
-            let left = bytes.len();
-            if self.try_send(&mut bytes)? {
-                return Ok(());
-            }
-            if bytes.len() < left {
-                give_up_at = now + write_timeout;
-            } else if now >= give_up_at {
-                return Err(End::Told(Bye::Slow));
+            match self.try_send(&mut bytes)? {
+                Sent::All => return Ok(()),
+                Sent::Some => give_up_at = now + write_timeout,
+                Sent::Nothing if now >= give_up_at => return Err(End::Told(Bye::Slow)),
+                Sent::Nothing => {}
             }
             if let Some(cursor) = &mut self.cursor
                 && now >= slow_at
@@ -320,11 +308,13 @@ impl Running {
                 bytes.extend_from_slice(LAST_CHUNK);
             }
             // Whether it comes through or not, the stream is over.
-            let _ = self.try_send(&mut bytes.into());
+            if matches!(self.try_send(&mut bytes.into()), Ok(Sent::All)) {
+                self.socket.say_end();
+            }
         }
         if reason == Bye::Slow {
             // What the kernel still holds for this client goes now, not when the client takes it.
-            let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+            self.socket.forget_unsent();
         }
     }
 }
@@ -340,21 +330,4 @@ fn check(pulse: &Pulse, revocations: &mut Option<u64>, reader: &dyn Reader) -> R
         Some(Ending::Storage) => Err(End::Told(Bye::Storage)),
         Some(Ending::Shutdown) | None => Ok(()),
     }
-}
-
-/// Whether the client has closed the connection. What it said meanwhile is thrown away.
-fn gone(socket: &TcpStream, context: &mut Context<'_>) -> bool {
-    let mut discarded = [0; DISCARD_BYTES];
-    while let Poll::Ready(ready) = socket.poll_read_ready(context) {
-        if ready.is_err() {
-            return true;
-        }
-        match socket.try_read(&mut discarded) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return true,
-        }
-    }
-    false
 }

@@ -31,7 +31,7 @@ pub(crate) struct Confirm {
 
 #[derive(Debug, Args)]
 pub(crate) struct Server {
-    /// A running server's URL, like http://127.0.0.1:8080; its token comes from SCROLLBACK_TOKEN
+    /// A running server's URL, like `http://127.0.0.1:8080` or `https://chat.example`; its token comes from SCROLLBACK_TOKEN
     #[arg(long, env = "SCROLLBACK_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
     /// A bearer token for --server; better given as SCROLLBACK_TOKEN, for a command line can be seen by others

@@ -1,12 +1,14 @@
 //! What `serve` takes: every setting of the server.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
 use scrollback_api::Settings;
+use scrollback_api::settings::{PublicUrl, TlsFiles, TrustedProxy};
 
 use super::Common;
 use super::values::{Lifetime, duration, lifetime};
@@ -16,15 +18,21 @@ pub(crate) struct Serve {
     /// The address to serve on; port 0 picks a free one
     #[arg(long, env = "SCROLLBACK_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     listen: SocketAddr,
-    /// Serve /metrics here instead of on --listen
+    /// Serve /metrics here instead of on --listen, in plain HTTP
     #[arg(long, env = "SCROLLBACK_METRICS_LISTEN", value_name = "ADDR")]
     metrics_listen: Option<SocketAddr>,
-    /// The URL under which browsers reach the server
+    /// Speak HTTPS with this certificate, a chain in PEM, and --tls-key; SIGHUP reads both anew
+    #[arg(long, env = "SCROLLBACK_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert, in PEM without a passphrase
+    #[arg(long, env = "SCROLLBACK_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// The URL under which browsers reach the server, like `https://chat.example`
     #[arg(long, env = "SCROLLBACK_PUBLIC_URL", value_name = "URL")]
-    public_url: Option<String>,
-    /// A peer whose X-Forwarded-For counts (repeatable)
-    #[arg(long, env = "SCROLLBACK_TRUSTED_PROXY", value_delimiter = ',', value_name = "IP")]
-    trusted_proxy: Vec<IpAddr>,
+    public_url: Option<PublicUrl>,
+    /// A proxy, or a network of them, whose X-Forwarded-For, -Proto and -Host count (repeatable)
+    #[arg(long, env = "SCROLLBACK_TRUSTED_PROXY", value_delimiter = ',', value_name = "IP_OR_NETWORK")]
+    trusted_proxy: Vec<TrustedProxy>,
     /// When a message expires, counted from its record: a duration like 90d, or off
     #[arg(long, env = "SCROLLBACK_MESSAGE_EXPIRY", default_value = "90d", value_name = "TIME", value_parser = lifetime)]
     message_expiry: Lifetime,
@@ -46,7 +54,7 @@ pub(crate) struct Serve {
     /// The most connections at once
     #[arg(long, env = "SCROLLBACK_CONNECTIONS_MAX", default_value_t = 16_384, value_name = "N")]
     connections_max: usize,
-    /// The most connections at once from one address
+    /// The most connections at once from one address, or requests and streams where a trusted proxy brings them
     #[arg(long, env = "SCROLLBACK_CONNECTIONS_PER_ADDRESS_MAX", value_name = "N")]
     connections_per_address_max: Option<usize>,
     /// The most bytes of a request's head
@@ -91,12 +99,23 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
+    /// What is wrong with what was typed as a whole. The parser cannot say it: to it, what a settings file says is not there.
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => Some("--tls-cert needs --tls-key"),
+            (None, Some(_)) => Some("--tls-key needs --tls-cert"),
+            _ => None,
+        }
+    }
+
     /// What was typed, over the defaults.
     pub(crate) fn settings(self, common: &Common) -> Settings {
         let mut settings = common.settings();
         settings.listen = self.listen;
         settings.metrics_listen = self.metrics_listen;
         settings.threads = self.threads.unwrap_or(settings.threads);
+        settings.tls =
+            self.tls_cert.zip(self.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
         settings.public_url = self.public_url;
         settings.trusted_proxies = self.trusted_proxy;
         settings.lifetimes.messages = self.message_expiry.0;

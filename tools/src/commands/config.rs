@@ -131,7 +131,7 @@ fn comment(file: &mut String, text: &str) {
 fn example(value_name: &str) -> &'static str {
     match value_name {
         "ADDR" => "127.0.0.1:9090",
-        "IP" => "10.0.0.1",
+        "IP_OR_NETWORK" => "10.0.0.1",
         "URL" => "https://chat.example.org",
         "N" => "8",
         "TIME" => "1h",

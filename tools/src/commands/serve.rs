@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use scrollback_api::http::{self, Front, Server};
+use scrollback_api::http::{self, Front, Server, Tls};
 use scrollback_api::{Node, Settings};
 use scrollback_log::clock::SystemClock;
 use tokio::runtime::{Handle, Runtime};
@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::{Common, Serve};
+use crate::exit::Stop;
 use crate::notify::Notifier;
 use crate::output::Progress;
 use crate::watchdog;
@@ -35,9 +36,13 @@ enum End {
 }
 
 pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
+    if let Some(contradiction) = typed.contradiction() {
+        return Err(Stop::Usage(contradiction.to_owned()).into());
+    }
     let settings = typed.settings(common);
     let threads = settings.threads.get();
-    // Bound before the log is opened: a taken port is told at once, not after a long replay.
+    // Before the log is opened: a wrong file or a taken port is told at once, not after a long replay.
+    let tls = load_tls(&settings)?;
     let listener = bind(settings.listen)?;
     let figures = settings.metrics_listen.map(bind).transpose()?;
     let progress = Progress::start("replaying", common);
@@ -46,7 +51,7 @@ pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
     let requests = runtime("requests", threads)?;
     let streams = runtime("streams", threads)?;
     let (end, node) =
-        requests.block_on(serve(settings, progress, listener, figures, streams.handle(), &notifier))?;
+        requests.block_on(serve(settings, progress, listener, tls, figures, streams.handle(), &notifier))?;
     if end != End::Stopped {
         if end == End::WriteFailed {
             tracing::error!("ending because a write failed; start again to see what reached the disk");
@@ -110,10 +115,20 @@ async fn open(
     }
 }
 
+/// The certificate, if there is to be one.
+fn load_tls(settings: &Settings) -> anyhow::Result<Option<Arc<Tls>>> {
+    let Some(files) = &settings.tls else { return Ok(None) };
+    if let Some(url) = settings.public_url.as_ref().filter(|url| !url.is_https()) {
+        anyhow::bail!("--public-url {url} says that browsers come by http, but with --tls-cert they cannot");
+    }
+    Ok(Some(Arc::new(Tls::load(files.clone())?)))
+}
+
 async fn serve(
     settings: Settings,
     progress: Progress,
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     figures: Option<TcpListener>,
     streams: &Handle,
     notifier: &Notifier,
@@ -125,7 +140,7 @@ async fn serve(
     let figures =
         figures.map(tokio::net::TcpListener::from_std).transpose().context("listening for /metrics")?;
     let front = Front::new(Arc::new(settings.clone()), stopping.clone(), streams.clone());
-    let mut serving = std::pin::pin!(http::serve(Arc::clone(&front), listener, figures));
+    let mut serving = std::pin::pin!(http::serve(Arc::clone(&front), listener, tls.clone(), figures));
     let node = open(settings, progress, &front, &mut serving).await?;
     let mut signals = [signal(SignalKind::terminate()), signal(SignalKind::interrupt())]
         .into_iter()
@@ -135,14 +150,15 @@ async fn serve(
     let server = Server::new(Arc::clone(&node), stopping, streams.clone());
     let setup_token = server.setup_token().map(str::to_owned);
     front.open(server);
-    println!("listening on http://{address}");
+    let address = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
+    println!("listening on {address}");
     if let Some(token) = setup_token {
         println!("setup token: {token}");
     }
     if node.read_views().people().is_empty() {
         tracing::info!("there are no users yet: POST /api/setup makes the first one, the owner");
     }
-    let status = format!("serving on http://{address}");
+    let status = format!("serving on {address}");
     notifier.ready(&status);
     tokio::spawn(watchdog::watch(Arc::clone(&node), streams.clone(), Notifier::default()));
     loop {
@@ -150,7 +166,7 @@ async fn serve(
             () = any(&mut signals) => break,
             _ = hangups.recv() => {
                 notifier.reloading();
-                reload();
+                reload(tls.clone()).await;
                 notifier.ready(&status);
             }
             _ = failed.wait_for(|failed| *failed) => {
@@ -177,9 +193,18 @@ async fn serve(
     Ok((if has_failed { End::WriteFailed } else { End::Stopped }, node))
 }
 
-/// Reads again, on SIGHUP, what can be read again while the server runs. Settings cannot: they hold until the next start.
-fn reload() {
-    tracing::info!("SIGHUP: settings are read at a start only; restart the server to change them");
+/// Reads again, on SIGHUP, what can be read again while the server runs: certificate and key, as those who renew them expect.
+/// Settings hold until the next start.
+async fn reload(tls: Option<Arc<Tls>>) {
+    let Some(tls) = tls else {
+        tracing::info!("SIGHUP: there is no certificate, and settings are read at a start only");
+        return;
+    };
+    match tokio::task::spawn_blocking(move || tls.reload()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the new certificate is refused, the old one stays"),
+        Err(error) => tracing::error!(%error, "the certificate could not be read anew"),
+    }
 }
 
 /// Waits for any of the signals.

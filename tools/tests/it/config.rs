@@ -123,13 +123,15 @@ fn what_is_printed_as_a_file_can_be_read_as_one() {
         "--message-expiry",
         "off",
         "--public-url",
-        "https://a.example/\"\\",
+        "https://a.example",
+        "--tls-cert",
+        "a \"quoted\\ path",
     ];
     let printed = run(scrollback().args(["config", "show", "--toml"]).args(typed));
     let (_dir, path) = file(&printed.must_exit(0).stdout);
     let read = run(scrollback().args(["config", "show", "--json", "--config"]).arg(&path));
     let typed = run(scrollback().args(["config", "show", "--json"]).args(typed));
-    for name in ["listen", "trusted-proxy", "message-expiry", "public-url", "threads"] {
+    for name in ["listen", "trusted-proxy", "message-expiry", "public-url", "tls-cert", "threads"] {
         assert_eq!(setting(&read, name)["value"], setting(&typed, name)["value"], "{name}");
     }
 }

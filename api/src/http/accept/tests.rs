@@ -10,18 +10,23 @@ use crate::settings::ConnectionLimits;
 use crate::streams::tests::client::{Client, PATIENCE};
 
 /// A server whose paths do what tests need, and what it did.
-struct Served {
-    address: SocketAddr,
-    stopping: watch::Sender<bool>,
-    served: Arc<AtomicUsize>,
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) served: Arc<AtomicUsize>,
     /// Lets a request to `/wait` go on.
     go_on: Arc<Notify>,
-    server: JoinHandle<Drained>,
+    pub(crate) server: JoinHandle<Drained>,
 }
 
-const LARGE_BYTES: usize = 8 << 20;
+pub(crate) const LARGE_BYTES: usize = 8 << 20;
 
 async fn serve(settings: Settings) -> Served {
+    serve_by(None, settings).await
+}
+
+/// The same, inside TLS if there is `tls`.
+pub(crate) async fn serve_by(tls: Option<Arc<Tls>>, settings: Settings) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stopping, stop) = watch::channel(false);
@@ -52,20 +57,19 @@ async fn serve(settings: Settings) -> Served {
         }
     };
     let service = hyper::service::service_fn(answer);
-    let server =
-        tokio::spawn(
-            async move { super::serve(listener, service, &settings, stop, &Handle::current()).await },
-        );
+    let server = tokio::spawn(async move {
+        super::serve(listener, service, &settings, tls, stop, &Handle::current()).await
+    });
     Served { address, stopping, served, go_on, server }
 }
 
-fn settings(change: impl FnOnce(&mut ConnectionLimits)) -> Settings {
+pub(crate) fn settings(change: impl FnOnce(&mut ConnectionLimits)) -> Settings {
     let mut settings = Settings::default();
     change(&mut settings.connections);
     settings
 }
 
-fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")
 }
 
@@ -79,7 +83,7 @@ async fn refusal(served: &Served, request: &str) -> (u16, String) {
     problem
 }
 
-fn problem(status: u16, code: &str) -> (u16, String) {
+pub(crate) fn problem(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
 }
 
@@ -277,18 +281,4 @@ async fn a_request_that_does_not_finish_is_cut_when_the_drain_is_over() {
     served.stopping.send_replace(true);
     assert_eq!(served.server.await.unwrap(), Drained { cut: 1 });
     assert_eq!(busy.rest().await, b"");
-}
-
-#[test]
-fn an_address_is_held_to_its_number_and_freed_when_connections_end() {
-    let addresses = Arc::new(Addresses::new(Some(2)));
-    let one: IpAddr = "2001:db8::1".parse().unwrap();
-    let same_network: IpAddr = "2001:db8::2".parse().unwrap();
-    let held = [addresses.enter(one).unwrap(), addresses.enter(same_network).unwrap()];
-    assert!(addresses.enter(one).is_none());
-    assert!(addresses.enter("2001:db8:0:1::1".parse().unwrap()).is_some());
-    drop(held);
-    assert!(addresses.enter(one).is_some());
-    assert!(addresses.counts.lock().unwrap().is_empty(), "nothing is kept of who is gone");
-    assert_eq!(network("::ffff:192.0.2.7".parse().unwrap()), "192.0.2.7".parse::<IpAddr>().unwrap());
 }

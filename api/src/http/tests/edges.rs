@@ -205,8 +205,8 @@ async fn figures_with_a_listener_of_their_own_are_nowhere_else() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let calls = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving =
-        tokio::spawn(super::super::serve(Front::of(Arc::clone(&world.server)), calls, Some(listener)));
+    let front = Front::of(Arc::clone(&world.server));
+    let serving = tokio::spawn(super::super::serve(front, calls, None, Some(listener)));
     let figures = Somebody { address, ..world.nobody() };
     assert_eq!(figures.get("/metrics").await.status, 200);
     figures.get("/livez").await.problem(404, "not_found");
@@ -238,7 +238,7 @@ async fn a_nearly_full_disk_stops_writes_but_neither_reads_nor_logging_out() {
     let server = Server::new(Arc::clone(&node), stopping, Handle::current());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let owner = Somebody { address: listener.local_addr().unwrap(), ..owner };
-    let serving = tokio::spawn(super::super::serve(Front::of(server), listener, None));
+    let serving = tokio::spawn(super::super::serve(Front::of(server), listener, None, None));
     let full = owner.post(&format!("/api/channels/{channel}"), &json!({"body": "x"})).await;
     full.problem(503, "disk_full");
     assert!(full.header("retry-after").is_some());

@@ -81,7 +81,7 @@ impl World {
         let server = Server::new(Arc::clone(&node), stopping, Handle::current());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(super::serve(Front::of(Arc::clone(&server)), listener, None));
+        let serving = tokio::spawn(super::serve(Front::of(Arc::clone(&server)), listener, None, None));
         World { node, server, address, clock, stop, serving, _dir: dir }
     }
 

@@ -11,7 +11,7 @@ async fn until_the_server_is_there_only_health_is_answered_and_then_everything_o
     let front = Front::new(Arc::clone(&world.node.settings), stopping, Handle::current());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = Somebody { address: listener.local_addr().unwrap(), ..world.nobody() };
-    let serving = tokio::spawn(super::super::serve(Arc::clone(&front), listener, None));
+    let serving = tokio::spawn(super::super::serve(Arc::clone(&front), listener, None, None));
     assert_eq!(nobody.get("/livez").await.json(200)["status"], "alive");
     front.replayed(scrollback_projections::Progress { at: Offset(7), head: Offset(9) });
     let told = nobody.get("/readyz").await.json(503);

@@ -4,18 +4,24 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Longer than anything that is waited for takes, so that a test that fails does not hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What bytes go through both ways.
+pub(crate) trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<P: AsyncRead + AsyncWrite + Send + Unpin> Pipe for P {}
+
 /// A connection.
 pub(crate) struct Client {
-    pub(crate) socket: TcpStream,
+    socket: Box<dyn Pipe>,
     /// What was read and not yet taken.
     pub(crate) bytes: Vec<u8>,
+    /// Whether the connection ended without the other side having said so.
+    pub(crate) cut: bool,
 }
 
 /// The head of an answer, and its body if it has a length.
@@ -54,7 +60,12 @@ impl Answer {
 
 impl Client {
     pub(crate) async fn connect(server: SocketAddr) -> Client {
-        Client { socket: TcpStream::connect(server).await.unwrap(), bytes: Vec::new() }
+        Client::on(TcpStream::connect(server).await.unwrap())
+    }
+
+    /// A client on a connection that is there.
+    pub(crate) fn on(socket: impl Pipe + 'static) -> Client {
+        Client { socket: Box::new(socket), bytes: Vec::new(), cut: false }
     }
 
     pub(crate) async fn send(&mut self, request: impl AsRef<[u8]>) {
@@ -64,6 +75,7 @@ impl Client {
     /// Reads once more; false at the end of the connection, however it came.
     pub(crate) async fn more(&mut self) -> bool {
         let read = timeout(PATIENCE, self.socket.read_buf(&mut self.bytes)).await.expect("nothing came");
+        self.cut |= read.is_err();
         read.is_ok_and(|read| read > 0)
     }
 
@@ -113,8 +125,12 @@ pub(crate) struct Stream {
 impl Stream {
     /// Opens `GET /api/events` with this query and these further header lines.
     pub(crate) async fn open(server: SocketAddr, query: &str, lines: &str) -> Stream {
+        Stream::on(Client::connect(server).await, query, lines).await
+    }
+
+    /// The same on a connection that is there.
+    pub(crate) async fn on(mut client: Client, query: &str, lines: &str) -> Stream {
         let request = format!("GET /api/events{query} HTTP/1.1\r\nhost: test\r\n{lines}\r\n");
-        let mut client = Client::connect(server).await;
         let head = client.ask(request).await.expect("no answer");
         assert_eq!(head.status, 200, "{head:?}");
         Stream { client, head, text: Vec::new(), taken: 0, over: false }

@@ -16,6 +16,7 @@ use super::client::{Client, Frame, PATIENCE, Stream};
 use super::{CHANNEL, World, limits, said};
 use crate::http::accept::{self, Drained};
 use crate::http::query::Query;
+use crate::http::tls_tests::Paper;
 use crate::settings::{Settings, StreamLimits};
 use crate::streams::{Position, Reader, Streams, http};
 
@@ -29,6 +30,21 @@ struct Served {
     address: SocketAddr,
     reader: Arc<Live>,
     server: JoinHandle<Drained>,
+    /// What it proves with who it is, if it is inside TLS.
+    paper: Option<Paper>,
+}
+
+impl Served {
+    async fn connect(&self) -> Client {
+        match &self.paper {
+            None => Client::connect(self.address).await,
+            Some(paper) => paper.connect(self.address).await,
+        }
+    }
+
+    async fn open(&self, query: &str) -> Stream {
+        Stream::on(self.connect().await, query, "").await
+    }
 }
 
 /// Whether it lives, and how often it was touched.
@@ -45,6 +61,15 @@ impl Reader for Live {
 }
 
 async fn serve(world: World, limits: StreamLimits) -> Served {
+    serve_by(None, world, limits).await
+}
+
+/// The same plain and inside TLS.
+async fn serve_both_ways(world: impl Fn() -> World, limits: StreamLimits) -> [Served; 2] {
+    [serve(world(), limits.clone()).await, serve_by(Some(Paper::new()), world(), limits).await]
+}
+
+async fn serve_by(paper: Option<Paper>, world: World, limits: StreamLimits) -> Served {
     let world = Arc::new(world);
     let streams = world.streams(limits.clone());
     let reader = Arc::new(Live(AtomicBool::new(true), AtomicUsize::new(0)));
@@ -69,11 +94,12 @@ async fn serve(world: World, limits: StreamLimits) -> Served {
     let address = listener.local_addr().unwrap();
     let settings = Settings { streams: limits, drain_timeout: Duration::from_secs(5), ..Settings::default() };
     let stopping = world.stopping.subscribe();
+    let tls = paper.as_ref().map(Paper::tls);
     let server = tokio::spawn(async move {
         let service = TowerToHyperService::new(warp::service(events.or(large).unify()));
-        accept::serve(listener, service, &settings, stopping, &Handle::current()).await
+        accept::serve(listener, service, &settings, tls, stopping, &Handle::current()).await
     });
-    Served { world, streams, address, reader, server }
+    Served { world, streams, address, reader, server, paper }
 }
 
 /// Waits until something has become true.
@@ -263,58 +289,64 @@ async fn a_stream_ends_at_damage_with_the_place_before_it() {
 
 #[tokio::test]
 async fn an_answer_before_a_stream_on_its_connection_comes_whole() {
-    let served = serve(World::new(1 << 20), limits()).await;
-    // The stream ends as soon as it has begun, and the connection with it.
-    served.reader.0.store(false, Ordering::Release);
-    let mut client = Client::connect(served.address).await;
-    // Behind a body that it has not asked for the HTTP server goes on to the next request before its answer is written.
-    let large = "GET /large HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n-";
-    client.send(format!("{large}GET /api/events HTTP/1.1\r\nhost: test\r\n\r\n")).await;
-    let came = String::from_utf8(client.rest().await).unwrap();
-    let (answer, stream) = came.split_once("\r\n\r\n").unwrap();
-    let large = answer.lines().find_map(|line| line.strip_prefix("x-large: ")).unwrap();
-    assert_eq!(large.bytes().filter(|byte| *byte == b'x').count(), LARGE_BYTES);
-    assert!(stream.starts_with("HTTP/1.1 200 OK\r\n") && stream.contains("event: bye\n"), "{stream}");
+    for served in serve_both_ways(|| World::new(1 << 20), limits()).await {
+        // The stream ends as soon as it has begun, and the connection with it.
+        served.reader.0.store(false, Ordering::Release);
+        let mut client = served.connect().await;
+        // Behind a body that it has not asked for the HTTP server goes on to the next request before its answer is written.
+        let large = "GET /large HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n-";
+        client.send(format!("{large}GET /api/events HTTP/1.1\r\nhost: test\r\n\r\n")).await;
+        let came = String::from_utf8(client.rest().await).unwrap();
+        let (answer, stream) = came.split_once("\r\n\r\n").unwrap();
+        let large = answer.lines().find_map(|line| line.strip_prefix("x-large: ")).unwrap();
+        assert_eq!(large.bytes().filter(|byte| *byte == b'x').count(), LARGE_BYTES);
+        assert!(stream.starts_with("HTTP/1.1 200 OK\r\n") && stream.contains("event: bye\n"), "{stream}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_takes_nothing_is_ended_and_harms_nobody() {
     let write_timeout = Duration::from_secs(2);
-    let served = serve(World::new(1 << 20), StreamLimits { write_timeout, ..limits() }).await;
-    let mut quick = Stream::open(served.address, "?resume_point=now", "").await;
-    quick.until("caught_up").await;
-    let mut stuck = Stream::open(served.address, "?resume_point=now", "").await;
-    stuck.until("caught_up").await;
-    let open = served.streams.open();
-    assert_eq!(open, 2);
-    let body = "x".repeat(60 << 10);
-    let writing = {
-        let world = Arc::clone(&served.world);
-        // More than what the system's buffers of one connection can hold.
-        tokio::task::spawn_blocking(move || (0..400).map(|_| world.say(CHANNEL, &body).0).collect::<Vec<_>>())
-    };
-    let mut got = Vec::new();
-    for _ in 0..400 {
-        got.push(quick.expect("message").await.json["offset"].as_u64().unwrap());
+    let limits = StreamLimits { write_timeout, ..limits() };
+    for served in serve_both_ways(|| World::new(1 << 20), limits).await {
+        let mut quick = served.open("?resume_point=now").await;
+        quick.until("caught_up").await;
+        let mut stuck = served.open("?resume_point=now").await;
+        stuck.until("caught_up").await;
+        let open = served.streams.open();
+        assert_eq!(open, 2);
+        let body = "x".repeat(60 << 10);
+        let writing = {
+            let world = Arc::clone(&served.world);
+            // More than what the system's buffers of one connection can hold.
+            tokio::task::spawn_blocking(move || {
+                (0..400).map(|_| world.say(CHANNEL, &body).0).collect::<Vec<_>>()
+            })
+        };
+        let mut got = Vec::new();
+        for _ in 0..400 {
+            got.push(quick.expect("message").await.json["offset"].as_u64().unwrap());
+        }
+        assert_eq!(got, writing.await.unwrap());
+        until("the stuck stream ends", || served.streams.open() == 1).await;
+        while stuck.client.more().await {}
+        served.world.say(CHANNEL, "still there");
+        assert_eq!(quick.expect("message").await.json["body"], "still there");
     }
-    assert_eq!(got, writing.await.unwrap());
-    until("the stuck stream ends", || served.streams.open() == 1).await;
-    while stuck.client.more().await {}
-    served.world.say(CHANNEL, "still there");
-    assert_eq!(quick.expect("message").await.json["body"], "still there");
 }
 
 #[tokio::test]
 async fn a_client_that_goes_away_is_noticed_while_nothing_happens() {
-    let served = serve(World::new(1 << 20), limits()).await;
-    let mut stream = Stream::open(served.address, "", "").await;
-    stream.until("caught_up").await;
-    assert_eq!(served.streams.open(), 1);
-    stream.client.send("whatever a client says while it listens\r\n\r\n").await;
-    served.world.say(CHANNEL, "it does not matter");
-    stream.expect("message").await;
-    drop(stream);
-    until("the stream is gone", || served.streams.open() == 0).await;
+    for served in serve_both_ways(|| World::new(1 << 20), limits()).await {
+        let mut stream = served.open("").await;
+        stream.until("caught_up").await;
+        assert_eq!(served.streams.open(), 1);
+        stream.client.send("whatever a client says while it listens\r\n\r\n").await;
+        served.world.say(CHANNEL, "it does not matter");
+        stream.expect("message").await;
+        drop(stream);
+        until("the stream is gone", || served.streams.open() == 0).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -383,4 +415,26 @@ async fn a_thousand_readers_that_join_at_any_moment_see_every_event_once() {
             assert!(!in_time || gone.contains(&message.0), "{message} was gone when the reader came");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inside_tls_a_stream_is_the_same_and_ends_as_tls_wants_it() {
+    let served = serve_by(Some(Paper::new()), World::new(0), limits()).await;
+    // Far more than a session holds at once, from the log.
+    let body = "x".repeat(60 << 10);
+    for _ in 0..20 {
+        served.world.say(CHANNEL, &body);
+    }
+    let mut stream = served.open("").await;
+    assert_eq!(stream.head.field("connection"), Some("close"));
+    assert_eq!(offsets(&stream.until("caught_up").await), (2..=23).collect::<Vec<_>>());
+    for n in 0..20 {
+        served.world.say(CHANNEL, &format!("live {n}"));
+        assert_eq!(stream.expect("message").await.json["body"], format!("live {n}"));
+    }
+    served.world.stopping.send_replace(true);
+    assert_eq!(stream.expect("bye").await.json["reason"], "shutdown");
+    assert_eq!((stream.next().await, stream.ended_well()), (None, true));
+    assert!(!stream.client.more().await && !stream.client.cut, "the end was not told inside TLS");
+    assert_eq!(served.server.await.unwrap(), Drained { cut: 0 });
 }

@@ -71,7 +71,7 @@ fn what_is_wrong_is_told_with_its_line_and_what_would_be_right() {
         ("trusted-proxy = '10.0.0.1'", "line 1: `trusted-proxy` is a list like"),
         (
             "trusted-proxy = ['10.0.0.1', 'x']",
-            "line 1: `trusted-proxy` cannot be \"10.0.0.1\", \"x\": invalid IP",
+            "line 1: `trusted-proxy` cannot be \"10.0.0.1\", \"x\": neither an address",
         ),
         ("[server]\nlisten = '1'", "line 1: settings have no sections like [server]"),
         ("listen = [{a = 1}]", "line 1: `listen` is a string in quotes or a whole number, not a list"),

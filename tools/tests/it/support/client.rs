@@ -106,7 +106,7 @@ impl Client {
         let kept = self.conn.take().filter(|(_, used)| used.elapsed() < REUSE_WITHIN).map(|(conn, _)| conn);
         let mut conn = match kept {
             Some(conn) if !conn.is_stale() => conn,
-            _ => Conn::open(self.address.get())?,
+            _ => Conn::reach(&self.address)?,
         };
         conn.write(&request.encode(self.address.clone(), &self.identity))?;
         let response = conn.read_response()?;

@@ -63,7 +63,7 @@ impl Events {
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
-        let mut conn = Conn::open(client.address.get())?;
+        let mut conn = Conn::reach(&client.address)?;
         conn.write(&request.encode(client.address.clone(), &client.identity))?;
         let mut head = conn.read_head()?;
         if head.status != 200 {

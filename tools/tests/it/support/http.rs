@@ -1,11 +1,17 @@
-//! HTTP/1.1 over a plain socket, written by hand so that a test says exactly which bytes go out and sees exactly which
+//! HTTP/1.1 over a plain socket or inside TLS, written by hand so that a test says exactly which bytes go out and sees exactly which
 //! bytes come back: no pool, no redirects, no repair of what the server sends.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+
+use super::server::Address;
 
 /// No answer of the server takes longer than this; a test that waits longer has found a hang.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(40);
@@ -74,38 +80,85 @@ impl Response {
     }
 }
 
+/// What bytes go through.
+enum Pipe {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Pipe {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Pipe::Plain(stream) => stream,
+            Pipe::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
 /// A connection and what was read from it beyond the last answer.
 pub(crate) struct Conn {
-    stream: TcpStream,
+    pipe: Pipe,
     buffer: Vec<u8>,
     taken: usize,
 }
 
 impl Conn {
+    /// A plain connection.
     pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, ANSWER_WAIT)?;
+        Self::on(TcpStream::connect_timeout(&address, ANSWER_WAIT)?)
+    }
+
+    /// A connection in the way that the address asks for.
+    pub(crate) fn reach(address: &Address) -> io::Result<Self> {
+        let way = address.way();
+        let to = address.get();
+        let mut conn = match way.from {
+            None => Self::open(to)?,
+            Some(from) => {
+                let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+                socket.bind(&SocketAddr::new(from, 0).into())?;
+                socket.connect_timeout(&to.into(), ANSWER_WAIT)?;
+                Self::on(socket.into())?
+            }
+        };
+        if let (Some(trust), Pipe::Plain(stream)) = (way.trust, &conn.pipe) {
+            let name = ServerName::try_from("localhost").expect("a name");
+            let mut session = ClientConnection::new(Arc::clone(&trust), name).map_err(io::Error::other)?;
+            let mut stream = stream.try_clone()?;
+            while session.is_handshaking() {
+                session.complete_io(&mut stream)?;
+            }
+            conn.pipe = Pipe::Tls(Box::new(StreamOwned::new(session, stream)));
+        }
+        Ok(conn)
+    }
+
+    fn on(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_WAIT))?;
         stream.set_write_timeout(Some(ANSWER_WAIT))?;
-        Ok(Self { stream, buffer: Vec::new(), taken: 0 })
+        Ok(Self { pipe: Pipe::Plain(stream), buffer: Vec::new(), taken: 0 })
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        match &mut self.pipe {
+            Pipe::Plain(stream) => stream.write_all(bytes),
+            Pipe::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        }
     }
 
     pub(crate) fn set_wait(&mut self, wait: Duration) {
-        self.stream.set_read_timeout(Some(wait.max(Duration::from_millis(1)))).expect("a socket option");
+        self.pipe.tcp().set_read_timeout(Some(wait.max(Duration::from_millis(1)))).expect("a socket option");
     }
 
     /// Whether the server has hung up on this idle connection.
     pub(crate) fn is_stale(&self) -> bool {
-        if self.stream.set_nonblocking(true).is_err() {
+        if self.pipe.tcp().set_nonblocking(true).is_err() {
             return true;
         }
-        let peeked = self.stream.peek(&mut [0]);
+        let peeked = self.pipe.tcp().peek(&mut [0]);
         let open = matches!(peeked, Err(ref error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.stream.set_nonblocking(false).is_err() || !open
+        self.pipe.tcp().set_nonblocking(false).is_err() || !open
     }
 
     /// Reads until the server closes, or until `wait` of silence: for what is not one well-formed answer.
@@ -115,7 +168,12 @@ impl Conn {
             match self.fill() {
                 Ok(0) => return (self.buffer.split_off(self.taken), true),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+                    ) =>
+                {
                     return (self.buffer.split_off(self.taken), true);
                 }
                 Err(_) => return (self.buffer.split_off(self.taken), false),
@@ -222,7 +280,10 @@ impl Conn {
             self.taken = 0;
         }
         let mut chunk = [0; 16 << 10];
-        let count = self.stream.read(&mut chunk)?;
+        let count = match &mut self.pipe {
+            Pipe::Plain(stream) => stream.read(&mut chunk)?,
+            Pipe::Tls(stream) => stream.read(&mut chunk)?,
+        };
         self.buffer.extend_from_slice(&chunk[..count]);
         Ok(count)
     }

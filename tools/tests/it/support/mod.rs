@@ -6,6 +6,8 @@ pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) mod http;
+pub(crate) mod paper;
+pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod server;
 

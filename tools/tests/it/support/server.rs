@@ -1,7 +1,7 @@
 //! The real binary: servers in fresh directories, ended by a signal or by `kill -9`, and operator commands.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -18,13 +19,36 @@ use super::client::Client;
 pub(crate) const PROCESS_WAIT: Duration = Duration::from_secs(120);
 
 /// What the server says on standard output once it takes connections.
-const LISTENING: &str = "listening on http://";
+const LISTENING: &str = "listening on ";
+
+/// How clients come to an address.
+#[derive(Clone, Default)]
+pub(crate) struct Way {
+    /// Inside TLS, trusting this.
+    pub(crate) trust: Option<Arc<ClientConfig>>,
+    /// From this address of the machine.
+    pub(crate) from: Option<IpAddr>,
+}
 
 /// Where the server is now; another place after a restart. Clients share it and wait on it while the server is down.
 #[derive(Clone, Default)]
-pub(crate) struct Address(Arc<(Mutex<Option<SocketAddr>>, Condvar)>);
+pub(crate) struct Address(Arc<(Mutex<Option<SocketAddr>>, Condvar)>, Way);
 
 impl Address {
+    /// A place that stays.
+    pub(crate) fn at(address: SocketAddr, way: Way) -> Self {
+        Self(Arc::new((Mutex::new(Some(address)), Condvar::new())), way)
+    }
+
+    /// The same place, reached in another way.
+    pub(crate) fn by(&self, way: Way) -> Self {
+        Self(Arc::clone(&self.0), way)
+    }
+
+    pub(crate) fn way(&self) -> Way {
+        self.1.clone()
+    }
+
     #[track_caller]
     pub(crate) fn get(&self) -> SocketAddr {
         let (address, up) = &*self.0;
@@ -169,9 +193,9 @@ impl Server {
         loop {
             match heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
-                    if let Some(address) = line.split(LISTENING).nth(1) {
-                        let address = address.trim().trim_end_matches('/');
-                        self.address.set(Some(address.parse().expect("an address after `listening on`")));
+                    if let Some(url) = line.strip_prefix(LISTENING) {
+                        let address = url.split("//").nth(1).expect("a URL after `listening on`");
+                        self.address.set(Some(address.parse().expect("an address in the URL")));
                         return Ok(());
                     }
                 }
@@ -252,8 +276,11 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.running.as_ref().expect("a running server").child.id();
-        signal(pid, name);
+        signal(self.pid(), name);
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.running.as_ref().expect("a running server").child.id()
     }
 
     pub(crate) fn restart(&mut self) {
