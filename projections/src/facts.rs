@@ -30,6 +30,20 @@ pub enum Reason {
     Expired,
 }
 
+/// What somebody did to the whole, or to somebody's secrets, which no other record tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum Action {
+    /// Took a backup of everything. It is the subject of nobody.
+    BackupTaken,
+    /// Gave a user, the subject, a new password.
+    PasswordSet,
+    /// Restored a backup; the subject is its newest record.
+    Restored,
+    /// Accepted a log that had lost its tail; the subject is the newest record that was left.
+    RollbackAccepted,
+}
+
 /// A number in a record is not one of the values it may have.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not a known value here")]
@@ -50,6 +64,7 @@ macro_rules! numbered {
         }
     };
 }
+numbered!(Action { BackupTaken = 0, PasswordSet = 1, Restored = 2, RollbackAccepted = 3 });
 numbered!(Role { Member = 0, Moderator = 1, Owner = 2 });
 numbered!(Reason { Deleted = 0, Expired = 1 });
 
@@ -210,6 +225,16 @@ facts! {
         digest: [u8; 16],
         /// The record of line `lines_before + 1`; the others follow it.
         first: Offset,
+    }
+
+    /// Somebody did something that an audit is to know and no other record tells.
+    11 / 1 Audited, text () {
+        /// Who; none for the operator.
+        by: Option<Offset>,
+        /// What.
+        action: Action,
+        /// To whom or what, as the action says.
+        subject: Option<Offset>,
     }
 }
 

@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod audit;
 mod channels;
 pub mod checkpoint;
 pub mod facts;
@@ -46,6 +47,7 @@ mod tests;
 mod times;
 mod views;
 
+pub use audit::Audit;
 pub use channels::{Channel, Channels};
 pub use checkpoint::{CheckpointError, RebuildReason};
 pub use imports::{ImportStep, Imports};

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::facts::{self, Fact, FactError, KeyDigest, Name};
 use crate::pieces::{PieceError, PieceReader, PieceWriter};
 use crate::{
-    Channel, Channels, ImportStep, Imports, Invitation, Invitations, Keys, Messages, Origins, People, Person,
-    TimeIndex,
+    Audit, Channel, Channels, ImportStep, Imports, Invitation, Invitations, Keys, Messages, Origins, People,
+    Person, TimeIndex,
 };
 
 /// What the views depend on beside the records. Other settings make other views, so a change means a rebuild.
@@ -54,6 +54,7 @@ pub struct Views {
     invitations: Invitations,
     keys: Keys,
     imports: Imports,
+    audit: Audit,
 }
 
 /// A record cannot be folded into the views. They are as they were before it.
@@ -135,6 +136,7 @@ impl Views {
             invitations: Invitations::default(),
             keys: Keys::default(),
             imports: Imports::default(),
+            audit: Audit::default(),
         }
     }
 
@@ -204,6 +206,12 @@ impl Views {
         &self.imports
     }
 
+    /// Which records an audit reads.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
     /// Takes the views one record on. Returns which texts the record deleted, if it is a deletion.
     ///
     /// A record whose text is gone folds like any other: the views at the head are the same, whether the texts of
@@ -260,6 +268,7 @@ impl Views {
             Part::Invitations => self.invitations.write(out),
             Part::Keys => self.keys.write(out),
             Part::Imports => self.imports.write(out),
+            Part::Audit => self.audit.write(out),
         }
     }
 
@@ -281,6 +290,7 @@ impl Views {
             invitations: Invitations::read(from)?,
             keys: Keys::read(from)?,
             imports: Imports::read(from)?,
+            audit: Audit::read(from)?,
         })
     }
 
@@ -300,7 +310,11 @@ impl Views {
             Fact::UserCreated(_) | Fact::ChannelCreated(_) => facts::text::<Name<'_>>(record)?,
             _ => None,
         };
+        let is_audited = Audit::concerns(&fact);
         let gone = self.take(record.offset, record.time, fact, name).map_err(refuse)?;
+        if is_audited {
+            self.audit.note(record.offset);
+        }
         (self.at, self.time) = (record.offset, record.time);
         self.times.note(record.offset, record.time);
         self.invitations.drop_over(record.time);
@@ -404,6 +418,7 @@ impl Views {
                 let facts::ImportAdvanced { lines_before, lines, digest, first } = fact;
                 self.imports.push(ImportStep { offset, lines_before, lines, digest, first });
             }
+            Fact::Audited(fact) => self.user_or_none(fact.by)?,
         }
         Ok(Gone::Nothing)
     }
@@ -443,11 +458,13 @@ pub enum Part {
     Keys,
     /// How far imports came.
     Imports,
+    /// What an audit reads.
+    Audit,
 }
 
 impl Part {
     /// All of them, in order.
-    pub const ALL: [Part; 9] = [
+    pub const ALL: [Part; 10] = [
         Part::Stand,
         Part::Origins,
         Part::People,
@@ -457,6 +474,7 @@ impl Part {
         Part::Invitations,
         Part::Keys,
         Part::Imports,
+        Part::Audit,
     ];
 
     /// What people are told.
@@ -472,6 +490,7 @@ impl Part {
             Part::Invitations => "invitations",
             Part::Keys => "keys",
             Part::Imports => "imports",
+            Part::Audit => "audit",
         }
     }
 }

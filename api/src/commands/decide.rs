@@ -8,8 +8,9 @@ use std::collections::HashMap;
 
 use scrollback_log::{Decision, NewRecord, Offset, Stamp};
 use scrollback_projections::facts::{
-    self, Body, ChannelCreated, ChannelDeleted, ImportAdvanced, Imported, InvitationIssued, Kept, KeyDigest,
-    MessageDeleted, MessageImported, MessageSent, Reason, Role, UserChanged, UserCreated, VaultKey,
+    self, Action, Audited, Body, ChannelCreated, ChannelDeleted, ImportAdvanced, Imported, InvitationIssued,
+    Kept, KeyDigest, MessageDeleted, MessageImported, MessageSent, Reason, Role, UserChanged, UserCreated,
+    VaultKey,
 };
 
 use super::overlay::{Standing, State};
@@ -52,6 +53,7 @@ pub(super) fn decide(state: &mut State<'_>, command: &Command, stamp: Stamp) -> 
         Command::DeleteMessage { message, by } => delete_message(state, message, *by),
         Command::Expire { messages, channels } => expire(state, messages, channels),
         Command::Import(step) => import(state, step, stamp),
+        Command::Note { by, action, subject } => note(state, *by, *action, *subject),
     };
     let (records, answer) = match granting {
         Ok(Granted::Records(records)) => {
@@ -62,6 +64,13 @@ pub(super) fn decide(state: &mut State<'_>, command: &Command, stamp: Stamp) -> 
         Err(refusal) => (Vec::new(), Answer::Refused(refusal)),
     };
     Decision { records, answer }
+}
+
+fn note(state: &State<'_>, by: Option<Offset>, action: Action, subject: Option<Offset>) -> Granting {
+    if let Some(by) = by {
+        active(state, by)?;
+    }
+    records([Audited { by, action, subject }])
 }
 
 fn set_up(state: &mut State<'_>, name: &Name, credential: VaultKey, stamp: Stamp) -> Granting {

@@ -8,7 +8,7 @@ pub mod machine;
 mod overlay;
 
 use scrollback_log::{Offset, Record, Timestamp};
-use scrollback_projections::facts::{Fact, FactError, KeyDigest, Reason, Role, VaultKey};
+use scrollback_projections::facts::{Action, Fact, FactError, KeyDigest, Reason, Role, VaultKey};
 
 use crate::names::Name;
 
@@ -41,6 +41,8 @@ pub enum Command {
     Expire { messages: Vec<MessageRef>, channels: Vec<ExpiringChannel> },
     /// A step of an import.
     Import(ImportStep),
+    /// A note for an audit; `by` is none for the operator.
+    Note { by: Option<Offset>, action: Action, subject: Option<Offset> },
 }
 
 /// A message's record as deletions name it; read from the log before the command is made, for none of it ever changes.

@@ -9,7 +9,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use scrollback_log::backup::BeginError;
 use scrollback_log::{Offset, ResumePoint};
-use scrollback_projections::facts::Role;
+use scrollback_projections::facts::{Action, Role};
 use tokio::sync::OwnedSemaphorePermit;
 use warp::Reply;
 use warp::reply::Response;
@@ -17,6 +17,7 @@ use warp::reply::Response;
 use super::call::{Call, Server};
 use super::problem::{Code, Problem};
 use super::reply;
+use crate::commands::Command;
 use crate::node::backup::Backup;
 
 /// When to ask again while another backup is being taken.
@@ -49,10 +50,13 @@ pub(super) async fn backup(mut call: Call) -> Result<Response, Problem> {
         Some(text) => ResumePoint::parse(&text).ok_or(Problem::plain(Code::BadResumePoint))?,
         None => BEGINNING,
     };
-    call.query.finish()?;
+    std::mem::take(&mut call.query).finish()?;
     let permit = Arc::clone(&call.server.backups)
         .try_acquire_owned()
         .map_err(|_| Problem::new(Code::Busy, "another backup is being taken").retry_after(RETRY))?;
+    if after == BEGINNING {
+        tell(&call).await?;
+    }
     let (backup, begun) = call.server.blocking(move |server| begin(server, after)).await?;
     let end = backup.progress().head;
     tracing::info!(%after, head = end.0, "a backup is being taken");
@@ -67,6 +71,19 @@ pub(super) async fn backup(mut call: Call) -> Result<Response, Problem> {
         headers.insert(CONTENT_DISPOSITION, name);
     }
     Ok(response)
+}
+
+/// Writes down who takes everything. On a nearly full disk a backup is wanted more than its note.
+async fn tell(call: &Call) -> Result<(), Problem> {
+    let by = Some(call.caller()?.user);
+    let note = Command::Note { by, action: Action::BackupTaken, subject: None };
+    match call.server.submit(note).await {
+        Err(problem) if problem.code() == Code::DiskFull => {
+            tracing::warn!("a backup is being taken without a note in the log, for the disk is nearly full");
+            Ok(())
+        }
+        outcome => outcome.map(drop),
+    }
 }
 
 fn begin(server: &Server, after: ResumePoint) -> Result<(Backup, Vec<u8>), Problem> {

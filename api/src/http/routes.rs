@@ -27,8 +27,8 @@ use super::problem::{Code, Problem};
 use super::query::Query;
 use super::requests::Requested;
 use super::{
-    accounts, admin, backup, boot, channels, health, history, invitations, messages, openapi, reply, root,
-    streams, tokens, users,
+    accounts, admin, audit, backup, boot, channels, health, history, invitations, messages, openapi, reply,
+    root, streams, tokens, users,
 };
 
 /// What a handler's call comes to.
@@ -158,6 +158,7 @@ pub(super) static ROUTES: &[Route] = &[
         heads: false,
         ..Route::get(exact("/api/admin/backup"), handler!(backup::backup)).with_query()
     },
+    Route::get(exact("/api/admin/audit"), handler!(audit::list)).with_query(),
     Route::get(exact("/api/users"), handler!(users::list)),
     Route { takes_body: true, ..Route::new("PUT", with("/api/users/", "id", ""), handler!(users::change)) },
     Route::get(exact("/api/tokens"), handler!(tokens::list)),

@@ -226,6 +226,38 @@ pub(super) struct Users {
     pub(super) users: Vec<ListedUser>,
 }
 
+/// Something that concerned rights.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AuditEntry {
+    /// The record that tells of it.
+    pub(super) offset: u64,
+    /// When.
+    pub(super) at: Time,
+    /// What: `origin_started`, `user_created`, `user_changed`, `invitation_issued`, `channel_deleted`, `message_deleted`,
+    /// `backup_taken`, `password_set`, `restored`, `rollback_accepted`.
+    pub(super) action: &'static str,
+    /// Who did it; null for the operator.
+    pub(super) by: Option<String>,
+    /// To whom or what; for a restore or a rollback the newest record that was left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subject: Option<String>,
+    /// The user's role from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<Role>,
+    /// Whether the user could log in from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) active: Option<bool>,
+}
+
+/// What concerned rights, the newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AuditPage {
+    /// The entries.
+    pub(super) entries: Vec<AuditEntry>,
+    /// What `before` must be for the older ones; null at the end.
+    pub(super) next: Option<u64>,
+}
+
 /// An API token, without what it opens with.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Token {

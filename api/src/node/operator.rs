@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use scrollback_log::{Offset, SubmitError};
-use scrollback_projections::facts::Role;
+use scrollback_projections::facts::{Action, Role};
 
 use super::Node;
 use crate::commands::{Answer, Command, Refusal};
@@ -80,7 +80,8 @@ pub fn set_password(node: &Node, name: &str, password: &str) -> Result<(), Opera
     let hash = node.vault.passwords.hash_blocking(&Password::parse(password)?)?;
     let credential = node.read_views().people().get(user).map(|person| person.credential);
     let credential = credential.ok_or_else(|| OperatorError::NoSuchUser(name.to_owned()))?;
-    Ok(node.vault.set_password(user, credential, hash)?)
+    node.vault.set_password(user, credential, hash)?;
+    submit(node, Command::Note { by: None, action: Action::PasswordSet, subject: Some(user) })
 }
 
 /// Sets a user's role.

@@ -16,7 +16,7 @@ use scrollback_log::remains::Remains;
 use scrollback_log::restore::{self, Staged};
 use scrollback_log::verify as verification;
 use scrollback_log::{Appender, Head, Log, LogOptions, NewRecord, Offset, Origin};
-use scrollback_projections::facts::{self, OriginStarted};
+use scrollback_projections::facts::{self, Action, Audited, OriginStarted};
 use scrollback_projections::{Progress, ViewSettings, Views, checkpoint};
 use tokio::sync::watch;
 
@@ -149,13 +149,14 @@ fn prepare(
         progress(Step::Folding(at));
     })?;
     progress(Step::Carrying);
+    let backup_head = views.at();
     let (replaced, since) = match dir.current() {
         None => (Replaced::Nothing, Since::default()),
         Some(_) => read_replaced(dir, options, &staged.log),
     };
     let carried = since.carry(&views);
     let (log, appender) = (&staged.log, &mut staged.appender);
-    let mut records = vec![new_origin()?];
+    let mut records = vec![new_origin()?, noted(Action::Restored, backup_head)?];
     records.extend(carried.records()?);
     while !records.is_empty() {
         let rest = records.split_off(records.len().min(BATCH_RECORDS));
@@ -186,6 +187,12 @@ fn read_replaced(dir: &DataDir, options: &LogOptions, new: &Log) -> (Replaced, S
 /// The record that begins a new run of a log.
 fn new_origin() -> Result<NewRecord, NodeError> {
     facts::record(&OriginStarted { origin: Origin::draw() })
+        .map_err(|source| facts::FactError::Undecodable { offset: Offset::BEGINNING, source }.into())
+}
+
+/// The record that tells an audit what was done.
+fn noted(action: Action, subject: Offset) -> Result<NewRecord, NodeError> {
+    facts::record(&Audited { by: None, action, subject: Some(subject) })
         .map_err(|source| facts::FactError::Undecodable { offset: Offset::BEGINNING, source }.into())
 }
 
@@ -260,7 +267,8 @@ pub fn accept_current(
     // Before anything new is said: a session of a user who is lost must not become that of the next one at that offset.
     open_vault(&dir, false)?.end_all()?;
     checkpoint::remove(&dir.views())?;
-    append(&log, &mut appender, &mut views, clock, vec![new_origin()?])?;
+    let records = vec![new_origin()?, noted(Action::RollbackAccepted, found.offset)?];
+    append(&log, &mut appender, &mut views, clock, records)?;
     restore::accept(&dir, &appender)?;
     checkpoint::write(&dir.views(), &views, &log)?.commit()?;
     let head = appender.head();

@@ -200,7 +200,9 @@ fn event(fact: Fact, record: &Record<'_>, draft: Draft<'_, '_, '_>) -> Result<Op
     use Happening::{Changed, Created, Deleted, Sent};
     let at = record.time;
     let event = match fact {
-        Fact::OriginStarted(_) | Fact::InvitationIssued(_) | Fact::ImportAdvanced(_) => return Ok(None),
+        Fact::OriginStarted(_) | Fact::InvitationIssued(_) | Fact::ImportAdvanced(_) | Fact::Audited(_) => {
+            return Ok(None);
+        }
         Fact::UserCreated(fact) => {
             let name = facts::text::<Name<'_>>(record)?;
             draft.open(Type::User, Created, None, None, at).user(record.offset, name, fact.role, true)

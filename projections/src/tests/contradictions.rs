@@ -243,7 +243,7 @@ fn a_users_name_cannot_be_gone() {
 fn an_unknown_kind_or_schema_stops_the_fold() {
     let mut scene = Scene::new();
     for (kind, schema) in
-        [(Kind(0), Schema(1)), (Kind(11), Schema(1)), (Kind(6), Schema(2)), (Kind(u16::MAX), Schema(0))]
+        [(Kind(0), Schema(1)), (Kind(12), Schema(1)), (Kind(6), Schema(2)), (Kind(u16::MAX), Schema(0))]
     {
         let sealed =
             scene.sealed(scene.views.time(), NewRecord { kind, schema, kept: Vec::new(), text: None });

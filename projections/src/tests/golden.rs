@@ -3,9 +3,9 @@
 use scrollback_log::{Offset, Origin, Timestamp};
 
 use crate::facts::{
-    self, Body, ChannelCreated, ChannelDeleted, Fact, ImportAdvanced, Imported, InvitationIssued, KeyDigest,
-    MessageDeleted, MessageImported, MessageSent, Name, OriginStarted, Reason, Role, UserChanged,
-    UserCreated, VaultKey,
+    self, Action, Audited, Body, ChannelCreated, ChannelDeleted, Fact, ImportAdvanced, Imported,
+    InvitationIssued, KeyDigest, MessageDeleted, MessageImported, MessageSent, Name, OriginStarted, Reason,
+    Role, UserChanged, UserCreated, VaultKey,
 };
 use crate::testing::History;
 
@@ -46,6 +46,8 @@ fn facts_and_records() -> Vec<(Fact, scrollback_log::NewRecord)> {
             by: None, reason: Reason::Expired },
         InvitationIssued { issuer: Offset(2), expires: Timestamp(1 << 50), secret: VAULT_KEY },
         ImportAdvanced { lines_before: 1000, lines: 2000, digest: *b"digest, 16 bytes", first: Offset(99) },
+        Audited { by: Some(Offset(2)), action: Action::BackupTaken, subject: None },
+        Audited { by: None, action: Action::RollbackAccepted, subject: Some(Offset(9)) },
     ]
 }
 
@@ -62,11 +64,12 @@ fn name(fact: &Fact) -> &'static str {
         Fact::MessageDeleted(_) => "MessageDeleted",
         Fact::InvitationIssued(_) => "InvitationIssued",
         Fact::ImportAdvanced(_) => "ImportAdvanced",
+        Fact::Audited(_) => "Audited",
     }
 }
 
 /// How many kinds of facts there are.
-const KINDS: usize = 10;
+const KINDS: usize = 11;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

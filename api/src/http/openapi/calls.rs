@@ -8,7 +8,7 @@ use super::{named, text, whole_number};
 use crate::http::health::{Alive, Ready};
 use crate::http::problem::Code;
 use crate::http::shapes::{
-    Boot, ChangePassword, ChangeUser, ChangedUser, Channel, Channels, CreateChannel, CreateToken,
+    AuditPage, Boot, ChangePassword, ChangeUser, ChangedUser, Channel, Channels, CreateChannel, CreateToken,
     Credentials, Deleted, Invitation, Message, Messages, NewInvitation, NewToken, NewUser, Nothing,
     SendMessage, SetUp, Tokens, User, Users, ViewsCheck,
 };
@@ -380,6 +380,26 @@ pub(super) static CALLS: &[Described] = &[
         effect: Effect::Reads,
         problems: &[Code::BadResumePoint, Code::Draining],
         ..chat("poll", "GET", "/api/events/poll", "The events after a place in the log, once.")
+    },
+    Described {
+        parameters: &[
+            (
+                "before",
+                || ParameterIn::Query,
+                "Only what was recorded before this offset; the newest if not given.",
+                || whole_number(1, None),
+            ),
+            (
+                "limit",
+                || ParameterIn::Query,
+                "The most entries; 50 if not given.",
+                || whole_number(1, Some(500)),
+            ),
+        ],
+        answers: (200, JSON, Some(named::<AuditPage>)),
+        effect: Effect::Reads,
+        problems: &[Code::Forbidden],
+        ..operation("audit", "/api/admin/audit", "What concerned rights, the newest first, for owners.")
     },
     Described {
         parameters: &[(

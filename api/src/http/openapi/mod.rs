@@ -106,6 +106,8 @@ fn components() -> Components {
         shapes::ListedUser,
         shapes::ChangedUser,
         shapes::Users,
+        shapes::AuditEntry,
+        shapes::AuditPage,
         shapes::Token,
         shapes::Tokens,
         shapes::NewToken,

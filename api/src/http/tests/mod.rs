@@ -1,6 +1,7 @@
 //! The interface as clients see it: a real server in this process, asked over real connections.
 
 mod accounts;
+mod audit;
 mod boot;
 mod channels;
 mod edges;

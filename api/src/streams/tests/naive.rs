@@ -21,7 +21,9 @@ pub(super) fn event(record: &Record<'_>, origins: &Origins) -> Option<Value> {
     };
     let mut at = record.time;
     let fields = match Fact::decode(record).unwrap() {
-        Fact::OriginStarted(_) | Fact::InvitationIssued(_) | Fact::ImportAdvanced(_) => return None,
+        Fact::OriginStarted(_) | Fact::InvitationIssued(_) | Fact::ImportAdvanced(_) | Fact::Audited(_) => {
+            return None;
+        }
         Fact::UserCreated(fact) => {
             json!({"type": "user", "event": "created", "id": user(Some(record.offset)),
             "name": name(), "role": role(fact.role), "active": true})
