@@ -134,7 +134,7 @@ impl Node {
         let vault = Vault::open(
             &dir.vault(),
             &VaultOptions {
-                session_idle: settings.lifetimes.session_idle,
+                session_lives: settings.lifetimes.sessions,
                 password_hashers_max: settings.password_hashers_max,
                 space: space.clone(),
                 failed: failed.clone(),

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(crate) use edge::origin_of;
 pub use edge::{BadPublicUrl, BadTrustedProxy, PublicUrl, TlsFiles, TrustedProxy};
 
+use crate::vault::SessionLives;
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What can be set. `Settings::default()` is what the documentation calls the defaults.
@@ -58,8 +60,8 @@ pub struct Lifetimes {
     pub expiry_every: Duration,
     /// How long idempotency keys are remembered, in log time.
     pub idempotency_keys: Duration,
-    /// After how long without use a session dies.
-    pub session_idle: Duration,
+    /// How long a session lives.
+    pub sessions: SessionLives,
     /// How long an invitation is open.
     pub invitations: Duration,
     /// The operator says that the clock is right although it jumped, so that expiry goes on.
@@ -137,7 +139,7 @@ impl Default for Settings {
                 channels: Some(90 * DAY),
                 expiry_every: Duration::from_secs(60),
                 idempotency_keys: 30 * DAY,
-                session_idle: 7 * DAY,
+                sessions: SessionLives { idle: 7 * DAY, whole: 400 * DAY },
                 invitations: DAY,
                 clock_confirmed: false,
             },

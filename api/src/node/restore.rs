@@ -8,6 +8,7 @@ mod carry;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use scrollback_log::backup::{BackupReader, Summary};
 use scrollback_log::clock::Clock;
@@ -25,7 +26,7 @@ pub use carry::{Carried, Lost};
 
 use super::NodeError;
 use crate::space::Space;
-use crate::vault::{Vault, VaultOptions};
+use crate::vault::{SessionLives, Vault, VaultOptions};
 
 /// How many records are appended at once.
 const BATCH_RECORDS: usize = 1024;
@@ -218,7 +219,8 @@ fn append(
 fn open_vault(dir: &DataDir, is_copied: bool) -> Result<Vault, NodeError> {
     let open = || {
         let options = VaultOptions {
-            session_idle: std::time::Duration::MAX,
+            // All of them are ended.
+            session_lives: SessionLives { idle: Duration::MAX, whole: Duration::MAX },
             password_hashers_max: 1,
             space: Space::new(dir.root().to_owned(), 0),
             failed: watch::Sender::new(false),

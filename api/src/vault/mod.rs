@@ -19,7 +19,6 @@ mod upkeep;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use scrollback_log::synced::{SyncedBatch, SyncedDb, SyncedError, SyncedTree};
 use scrollback_log::{Offset, Timestamp};
@@ -27,7 +26,7 @@ use scrollback_projections::facts::VaultKey;
 use tokio::sync::watch;
 
 pub use passwords::{HashError, PasswordHash, Passwords};
-pub use session::{Session, SessionKind, TokenId};
+pub use session::{Session, SessionKind, SessionLives, TokenId};
 pub use upkeep::Swept;
 
 use crate::space::Space;
@@ -56,7 +55,7 @@ pub struct Vault {
     changing: Mutex<()>,
     revocations: watch::Sender<u64>,
     space: Space,
-    session_idle: Duration,
+    session_lives: SessionLives,
     failed: watch::Sender<bool>,
 }
 
@@ -70,8 +69,8 @@ struct Memory {
 /// How a vault behaves.
 #[derive(Clone, Debug)]
 pub struct VaultOptions {
-    /// After how long without use a session dies.
-    pub session_idle: Duration,
+    /// How long a session lives.
+    pub session_lives: SessionLives,
     /// How many password hashes are computed at once.
     pub password_hashers_max: usize,
     /// Says whether there is room for writes.
@@ -127,7 +126,7 @@ impl Vault {
             changing: Mutex::new(()),
             revocations: watch::Sender::new(0),
             space: options.space.clone(),
-            session_idle: options.session_idle,
+            session_lives: options.session_lives,
             failed: options.failed.clone(),
         };
         vault.load()?;
@@ -285,7 +284,7 @@ impl Vault {
     pub fn authenticate(&self, token: &str, now: Timestamp) -> Option<Arc<Session>> {
         let hash = Secret::parse(token)?.hash();
         let session = self.read().sessions.get(&hash).cloned()?;
-        if !session.is_live() || session.is_over(now, self.session_idle) {
+        if !session.is_live() || session.is_over(now, self.session_lives) {
             return None;
         }
         session.touch(now);

@@ -67,6 +67,15 @@ impl fmt::Display for TokenId {
     }
 }
 
+/// How long a session lives. API tokens live until they are revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLives {
+    /// After how long without use it dies.
+    pub idle: Duration,
+    /// After how long it dies however much it is used.
+    pub whole: Duration,
+}
+
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionKind {
@@ -147,9 +156,10 @@ impl Session {
         }
     }
 
-    /// Whether it has not been used for `idle`.
-    pub(super) fn is_over(&self, now: Timestamp, idle: Duration) -> bool {
-        self.kind == SessionKind::Session && self.last_used() < now.before(idle)
+    /// Whether its time is over.
+    pub(super) fn is_over(&self, now: Timestamp, lives: SessionLives) -> bool {
+        let is_idle = self.last_used() < now.before(lives.idle);
+        self.kind == SessionKind::Session && (is_idle || self.created < now.before(lives.whole))
     }
 
     pub(super) fn end(&self) {

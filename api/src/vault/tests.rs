@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use scrollback_log::{ChainValue, NewRecord, Origin, Sealed};
 use scrollback_projections::facts::{
@@ -35,7 +36,7 @@ impl Place {
             &self.path,
             &VaultOptions {
                 failed: self.failed.clone(),
-                session_idle: 7 * DAY,
+                session_lives: SessionLives { idle: 7 * DAY, whole: 400 * DAY },
                 password_hashers_max: 1,
                 space,
             },
@@ -106,6 +107,25 @@ fn a_revoked_session_is_dead_at_once_and_for_ever_and_those_who_wait_are_told() 
     };
     check(vault);
     check(place.open());
+}
+
+#[test]
+fn a_session_that_is_always_used_dies_too_and_a_token_does_not() {
+    let place = Place::new();
+    let vault = place.open();
+    let key = user(&vault);
+    let day = |count| NOW.after(count * DAY);
+    let (session, held) = vault.open_session(USER, key, &hash("first"), NOW).unwrap();
+    let (token, _) = vault.create_token(USER, "for ever".into(), NOW).unwrap();
+    for number in (0..400).step_by(5) {
+        assert!(vault.authenticate(&session, day(number)).is_some(), "day {number}");
+    }
+    vault.maintain(day(400)).unwrap();
+    assert!(held.is_live());
+    assert!(vault.authenticate(&session, day(401)).is_none());
+    vault.maintain(day(401)).unwrap();
+    assert!(!held.is_live());
+    assert!(vault.authenticate(&token, day(4000)).is_some());
 }
 
 #[test]
@@ -306,8 +326,12 @@ fn a_damaged_entry_is_reported_and_not_served() {
         db.commit(batch).unwrap();
         drop((tree, db));
         let space = Space::new(std::env::temp_dir(), 0);
-        let options =
-            VaultOptions { failed: place.failed.clone(), session_idle: DAY, password_hashers_max: 1, space };
+        let options = VaultOptions {
+            failed: place.failed.clone(),
+            session_lives: SessionLives { idle: DAY, whole: 400 * DAY },
+            password_hashers_max: 1,
+            space,
+        };
         let opened = Vault::open(&place.path, &options);
         assert!(matches!(opened, Err(VaultError::Damaged { table: found, .. }) if found == table), "{table}");
     }

@@ -97,7 +97,7 @@ impl Vault {
     /// # Errors
     /// See [`VaultError`].
     pub fn maintain(&self, now: Timestamp) -> Result<(), VaultError> {
-        self.revoke_these(&self.sessions_where(|known| known.is_over(now, self.session_idle)))?;
+        self.revoke_these(&self.sessions_where(|known| known.is_over(now, self.session_lives)))?;
         let stale = self.sessions_where(|known| known.stored_use_is_older_than(LAST_USED_STORED_EVERY));
         for sessions in stale.chunks(BATCH_CHANGES_MAX) {
             let _changing = self.change()?;

@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use clap::Args;
 use scrollback_api::Settings;
 use scrollback_api::settings::{PublicUrl, TlsFiles, TrustedProxy};
+use scrollback_api::vault::SessionLives;
 
 use super::Common;
 use super::values::{Lifetime, duration, lifetime};
@@ -45,6 +46,9 @@ pub(crate) struct Serve {
     /// After how long without use a session dies
     #[arg(long, env = "SCROLLBACK_SESSION_IDLE", default_value = "7d", value_name = "TIME", value_parser = duration)]
     session_idle: Duration,
+    /// After how long a session dies however much it is used
+    #[arg(long, env = "SCROLLBACK_SESSION_LIFE", default_value = "400d", value_name = "TIME", value_parser = duration)]
+    session_life: Duration,
     /// How long an invitation is open
     #[arg(long, env = "SCROLLBACK_INVITATION_LIFE", default_value = "24h", value_name = "TIME", value_parser = duration)]
     invitation_life: Duration,
@@ -121,7 +125,7 @@ impl Serve {
         settings.lifetimes.messages = self.message_expiry.0;
         settings.lifetimes.channels = self.channel_expiry.0;
         settings.lifetimes.expiry_every = self.expiry_every;
-        settings.lifetimes.session_idle = self.session_idle;
+        settings.lifetimes.sessions = SessionLives { idle: self.session_idle, whole: self.session_life };
         settings.lifetimes.invitations = self.invitation_life;
         settings.lifetimes.clock_confirmed = self.confirm_clock;
         settings.connections.total_max = self.connections_max;

@@ -266,6 +266,10 @@ fn a_log_that_was_put_back_is_gone_on_with_when_the_operator_says_so() {
     assert_eq!(chat.resume(&intact), "ok");
     assert_eq!(chat.resume(&broken), "other_history");
     let boot = chat.owner.get("/api/boot").ok(200);
-    assert_eq!(number(&boot, "resume_point"), offset_of(&intact) + 2, "its new origin and a note are records");
+    assert_eq!(
+        number(&boot, "resume_point"),
+        offset_of(&intact) + 2,
+        "its new origin and a note are records"
+    );
     assert_eq!(boot["messages"][0]["body"], json!("in both"));
 }

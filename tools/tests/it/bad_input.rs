@@ -119,6 +119,20 @@ fn what_is_not_http_is_refused() {
 }
 
 #[test]
+fn json_that_is_nested_without_end_is_refused() {
+    let (_server, mut owner) = Server::set_up(&[]);
+    for (open, close) in [("[", "]"), ("{\"name\":", "}"), ("[{\"a\":", "}]")] {
+        let deep = format!("{}1{}", open.repeat(40_000), close.repeat(40_000));
+        let request = Request::new("POST", "/api/channels")
+            .header("content-type", "application/json")
+            .bytes(deep.as_bytes());
+        let status = owner.send(&request).status;
+        assert!(matches!(status, 400 | 422), "{status}");
+    }
+    assert_untouched(&mut owner);
+}
+
+#[test]
 fn two_hosts_or_none_are_refused() {
     let (_server, owner) = Server::set_up(&[]);
     for hosts in ["", "host: a\r\nhost: b\r\n"] {
