@@ -24,6 +24,7 @@ mod live;
 mod logs;
 mod messages;
 mod notify;
+mod operations;
 mod operator;
 mod proxies;
 mod real_clients;
