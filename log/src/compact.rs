@@ -201,6 +201,34 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_is_copied_in_several_commits_is_copied_whole() {
+        let mut noise = blake3::Hasher::new().finalize_xof();
+        let texts: Vec<String> = (0..80)
+            .map(|_| {
+                let mut bytes = vec![0; 60_000];
+                noise.fill(&mut bytes);
+                bytes.iter().map(|byte| char::from(b' ' + byte % 95)).collect()
+            })
+            .collect();
+        let (store, head) = written(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let target = MemoryStore::new();
+        let mut steps = Vec::new();
+        copy(&store, &target, head, ChunkOptions::default(), &mut |step| steps.push(step)).unwrap();
+        assert!(steps.len() > 1, "the log is too short for two commits");
+        let copied = ChunkedEngine::open(target).unwrap();
+        assert_eq!(copied.head(), head);
+        let mut found = Vec::new();
+        copied
+            .scan(Offset::FIRST, head.offset, &mut |record| {
+                let crate::Text::Present(text) = record.text else { panic!("{record:?}") };
+                found.push(String::from_utf8(text.to_vec()).unwrap());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert!(found == texts);
+    }
+
+    #[test]
     fn damage_and_forgery_are_not_copied() {
         let (store, head) = written(&["a", "b", "c", "d"]);
         store.damage(Offset(3), |chunk| chunk[60] ^= 1);

@@ -17,12 +17,15 @@ const PAGE_URL: &str = "http://127.0.0.1:8080";
 /// Where the page's token goes.
 const PAGE_TOKEN: &str = "SCROLLBACK_TOKEN=...";
 
+/// Something done between two commands.
+type Doing = fn(&mut Place);
+
 /// A place in which the page's commands are typed.
 struct Place {
     space: tempfile::TempDir,
     server: Option<(Server, String)>,
     /// Done after so many of the section's commands, for what the page says to do between them.
-    between: Vec<(usize, fn(&mut Place))>,
+    between: Vec<(usize, Doing)>,
 }
 
 impl Place {
