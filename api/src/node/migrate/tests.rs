@@ -45,12 +45,12 @@ fn write_format_0_and(root: &Path, records: &[(Timestamp, NewRecord)], change: C
         table.insert(offset.to_be_bytes(), format_0_value(offset, *time, record)).unwrap();
     }
     let mut mark = 0_u64.to_le_bytes().to_vec();
-    mark.extend(crc32(&mark).to_le_bytes());
+    mark.extend(crc32fast::hash(&mark).to_le_bytes());
     marks.insert("format", mark).unwrap();
     change(&table);
     db.flush().unwrap();
     drop((table, marks, db));
-    std::fs::write(root.join("CURRENT"), format!("log.1 {:08x}\n", crc32(b"log.1"))).unwrap();
+    std::fs::write(root.join("CURRENT"), format!("log.1 {:08x}\n", crc32fast::hash(b"log.1"))).unwrap();
 }
 
 fn format_0_value(offset: u64, time: Timestamp, record: &NewRecord) -> Vec<u8> {
@@ -61,14 +61,7 @@ fn format_0_value(offset: u64, time: Timestamp, record: &NewRecord) -> Vec<u8> {
     value.extend(time.0.to_le_bytes());
     value.extend(&record.kept);
     value.extend(record.text.as_deref().unwrap_or_default());
-    [&crc32(&value).to_le_bytes()[..], &value].concat()
-}
-
-/// Bit by bit, from the polynomial.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
-    })
+    [&crc32fast::hash(&value).to_le_bytes()[..], &value].concat()
 }
 
 fn run(data: &Path, dry_run: bool, progress: &mut dyn FnMut(Step)) -> Result<Option<Migrated>, NodeError> {
