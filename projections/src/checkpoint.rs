@@ -137,13 +137,18 @@ impl PendingCheckpoint {
 }
 
 /// Removes the checkpoint and what an interrupted write of one left behind: a checkpoint names the channels that were
-/// there when it was made, so a command that erases has to remove or rewrite it.
+/// there when it was made, so a command that erases has to remove or rewrite it. It is gone for good: one that
+/// came back after a power cut, beside a log that has been replaced since, would keep that from being opened.
 ///
 /// # Errors
 /// [`CheckpointError::Io`].
 pub fn remove(views_dir: &Path) -> Result<(), CheckpointError> {
     remove_file(&views_dir.join(FILE))?;
-    remove_beside(views_dir)
+    remove_beside(views_dir)?;
+    match fsync_dir(views_dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(views_dir, error)),
+        _ => Ok(()),
+    }
 }
 
 /// Removes what an interrupted write of a checkpoint left behind.

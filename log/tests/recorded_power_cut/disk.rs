@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::trace::Event;
+use super::trace::Event;
 
 /// The unit in which a write can be torn.
 const SECTOR_BYTES: usize = 512;
@@ -22,7 +22,7 @@ pub(crate) enum Survivors {
 }
 
 /// A disk with everything below one directory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     files: Vec<File>,
     /// The names as the program sees them; directories stand with `None`.
@@ -57,13 +57,38 @@ struct NameChange {
     added: Option<(PathBuf, Option<usize>)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Covered {
     File { file: usize, changes: usize },
     Dir { path: PathBuf, renames: usize },
 }
 
 impl Disk {
+    /// A disk on which everything below `root` is safe.
+    #[allow(dead_code, reason = "the log's own test begins with an empty disk")]
+    pub(crate) fn holding(root: &Path) -> Disk {
+        let mut disk = Disk::default();
+        disk.take(root, Path::new(""));
+        disk.names = disk.safe_names.clone();
+        disk
+    }
+
+    fn take(&mut self, root: &Path, below: &Path) {
+        for entry in std::fs::read_dir(root.join(below)).unwrap() {
+            let entry = entry.unwrap();
+            let path = below.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                self.safe_names.insert(path.clone(), None);
+                self.take(root, &path);
+            } else {
+                let safe = std::fs::read(entry.path()).unwrap();
+                let length = safe.len() as u64;
+                self.files.push(File { safe, length, ..File::default() });
+                self.safe_names.insert(path, Some(self.files.len() - 1));
+            }
+        }
+    }
+
     /// Takes note of one event.
     pub(crate) fn apply(&mut self, event: &Event) {
         match event {

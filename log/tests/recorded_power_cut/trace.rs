@@ -102,8 +102,11 @@ impl Parser<'_> {
             return;
         }
         let strings = quoted(arguments);
-        let path_of =
-            |number: usize| strings.get(number).map(|bytes| path(bytes)).and_then(|path| self.below(&path));
+        // A name that is not absolute is one in the directory that the call's descriptor is open on.
+        let beside = descriptor_path(arguments).unwrap_or_default();
+        let path_of = |number: usize| {
+            strings.get(number).map(|bytes| beside.join(path(bytes))).and_then(|path| self.below(&path))
+        };
         let open_file = || descriptor_path(arguments).and_then(|path| self.below(&path));
         let last_number = || {
             arguments

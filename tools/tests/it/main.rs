@@ -26,6 +26,7 @@ mod messages;
 mod notify;
 mod operations;
 mod operator;
+mod power_cut;
 mod proxies;
 mod real_clients;
 mod rollback;

@@ -21,17 +21,17 @@ const STEPS_MAX: usize = 2000;
 
 /// What users see of a data directory: who there is, and the live messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
-    users: Vec<String>,
-    messages: BTreeSet<String>,
+pub(crate) struct Seen {
+    pub(crate) users: Vec<String>,
+    pub(crate) messages: BTreeSet<String>,
 }
 
-fn operate(data: &Path, arguments: &[&str]) -> Ended {
+pub(crate) fn operate(data: &Path, arguments: &[&str]) -> Ended {
     run(scrollback().args(arguments).arg("--data").arg(data))
 }
 
 /// Reads a directory as the next start would find it; none if its format is an older one.
-fn seen(data: &Path) -> Option<Seen> {
+pub(crate) fn seen(data: &Path) -> Option<Seen> {
     let verified = operate(data, &["verify", "--json"]);
     if verified.stderr.contains("replay --migrate") {
         return None;
@@ -47,7 +47,7 @@ fn seen(data: &Path) -> Option<Seen> {
 }
 
 /// A stopped server's data with deleted messages, and a backup from its middle.
-fn example() -> (tempfile::TempDir, PathBuf, PathBuf) {
+pub(crate) fn example() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let space = tempfile::tempdir().unwrap();
     let mut server = Server::on(&space.path().join("data"), &[]);
     server.start();
