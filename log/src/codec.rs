@@ -37,6 +37,10 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// When `bytes` are too short, too long, larger than [`PART_BYTES_MAX`] or not an encoding of `T`.
 pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    // bincode does not hold a slice against the limit.
+    if bytes.len() as u64 > PART_BYTES_MAX {
+        return Err(bincode::Error::new(bincode::ErrorKind::SizeLimit).into());
+    }
     Ok(codec(PART_BYTES_MAX).deserialize(bytes)?)
 }
 
@@ -65,4 +69,29 @@ pub fn encode_unbounded<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> 
 pub fn decode_unbounded<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
     let limit = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     Ok(codec(limit).deserialize(bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_bounded_and_other_values_are_not() {
+        let long = vec![7_u8; PART_BYTES_MAX as usize];
+        // A length of eight bytes comes before the bytes.
+        assert!(encode(&long).is_err());
+        assert_eq!(encode(&long[..long.len() - 8].to_vec()).unwrap().len() as u64, PART_BYTES_MAX);
+        let bytes = encode_unbounded(&long).unwrap();
+        assert!(decode::<Vec<u8>>(&bytes).is_err());
+        assert_eq!(decode_unbounded::<Vec<u8>>(&bytes).unwrap(), long);
+    }
+
+    #[test]
+    fn only_a_prefix_may_be_followed_by_something() {
+        let bytes = [encode(&(3_u16, true)).unwrap(), vec![9, 9]].concat();
+        assert_eq!(decode_prefix::<(u16, bool)>(&bytes).unwrap(), ((3, true), 3));
+        assert!(decode::<(u16, bool)>(&bytes).is_err());
+        assert!(decode_unbounded::<(u16, bool)>(&bytes).is_err());
+        assert!(decode_prefix::<(u16, bool)>(&bytes[..2]).is_err());
+    }
 }

@@ -89,6 +89,22 @@ fn the_bytes_of_a_tombstone_are_these() {
 }
 
 #[test]
+fn a_record_has_at_most_two_parts_of_the_greatest_length() {
+    let part = vec![b'x'; PART_MAX];
+    let text = StoredText::Present { salt: [1; SALT_BYTES], text: &part };
+    let mut bytes = encoded(&Envelope { kept: &part, text, ..message() });
+    assert_eq!(Envelope::decode(&bytes).unwrap().0.kept.len(), PART_MAX);
+    // A length that says one byte more is not believed, whether that byte is there or not.
+    bytes.push(0);
+    let more = u32::try_from(bytes.len() - PREFIX_BYTES).unwrap();
+    bytes[..4].copy_from_slice(&more.to_le_bytes());
+    assert_eq!(Envelope::decode(&bytes), Err(EnvelopeError::Length(more)));
+    let least = u32::try_from(HEADER_BYTES - PREFIX_BYTES).unwrap() - 1;
+    bytes[..4].copy_from_slice(&least.to_le_bytes());
+    assert_eq!(Envelope::decode(&bytes), Err(EnvelopeError::Length(least)));
+}
+
+#[test]
 fn a_later_envelope_version_is_named_and_not_read() {
     let mut bytes = encoded(&message());
     bytes[8] = 2;
