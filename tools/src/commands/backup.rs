@@ -105,6 +105,11 @@ fn fetch(common: &Common, remote: &Remote, part: &mut Part) -> anyhow::Result<()
         tries += 1;
         if !is_worth_another_try(&error) || tries >= TRIES {
             progress.end();
+            if part.file.metadata().is_ok_and(|about| about.len() == 0) {
+                // Nothing has come; what is left of a try that could not begin would only puzzle.
+                let _ = std::fs::remove_file(&part.path);
+                return Err(error);
+            }
             return Err(error.context(format!(
                 "{} holds what has come; the same command goes on with it",
                 part.path.display()
