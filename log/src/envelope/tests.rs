@@ -130,6 +130,21 @@ fn impossible_flags_and_parts_are_refused_even_with_a_good_checksum() {
     }
 }
 
+#[test]
+fn what_is_left_of_an_erased_text_has_one_length() {
+    let deletion = Deletion { offset: Offset(9), time: Timestamp(9) };
+    let bytes = encoded(&message().erased_by(deletion));
+    for more in [-1_i64, 1] {
+        let mut bytes = bytes.clone();
+        bytes.resize((bytes.len() as i64 + more) as usize, 0);
+        let len = u32::try_from(bytes.len() - PREFIX_BYTES).unwrap();
+        bytes[..4].copy_from_slice(&len.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[PREFIX_BYTES..]);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Envelope::decode(&bytes), Err(EnvelopeError::Parts), "{more} bytes");
+    }
+}
+
 type Parts = (Vec<u8>, Option<Vec<u8>>, bool);
 type Fixed = (u64, i64, u16, u16, u32);
 
