@@ -100,6 +100,22 @@ fn a_backup_is_the_log_with_its_chain_and_without_what_was_deleted() {
 }
 
 #[test]
+fn a_backup_can_hold_one_record_or_none_and_go_on_by_one() {
+    let (log, mut appender) = log_on(&MemoryStore::new());
+    let mut bytes = take(&log, BEGINNING, &mut |_| {});
+    assert_eq!(read(&bytes).0.unwrap().0.records, 0);
+    for records in 1..=3 {
+        append_notes(&mut appender, ["a note"]);
+        assert_eq!(read(&take(&log, BEGINNING, &mut |_| {})).0.unwrap().0.records, records);
+        // The same one, gone on with by what is new.
+        let standing = read(&bytes).1;
+        bytes.truncate(standing.bytes as usize);
+        bytes.extend(take(&log, standing.after, &mut |_| {}));
+        assert_eq!(read(&bytes).0.unwrap().0.records, records);
+    }
+}
+
+#[test]
 fn what_is_deleted_while_a_backup_is_taken_is_left_out_together_with_its_deletion_or_not_at_all() {
     // Steps are of a MiB, so this log takes several.
     let (log, mut appender) = log_on(&MemoryStore::new());
