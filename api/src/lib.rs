@@ -11,6 +11,9 @@
 pub mod commands;
 pub mod expiry;
 mod figures;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod ids;
 pub mod import;

@@ -235,6 +235,10 @@ impl<'a> Header<'a> {
     where
         'a: 'b,
     {
+        // No log comes so far; only bytes that are none do.
+        if first.0.checked_add(u64::from(self.count)).is_none() {
+            return Err(ChunkError::Header);
+        }
         let bytes = if self.packed {
             if buffer.len() < self.raw_len {
                 buffer.resize(self.raw_len, 0);

@@ -21,6 +21,9 @@ mod copy;
 pub mod data_dir;
 pub mod engine;
 mod envelope;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod log;
 mod mask;
 pub mod migrate;

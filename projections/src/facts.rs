@@ -117,6 +117,12 @@ macro_rules! facts {
                     _ => Err(FactError::Unknown { offset: record.offset, kind: record.kind.0, schema: record.schema.0 }),
                 }
             }
+
+            /// The kept part's bytes.
+            #[cfg(any(test, feature = "fuzzing"))]
+            pub(crate) fn encode(&self) -> Result<Vec<u8>, codec::CodecError> {
+                match self { $(Fact::$name(kept) => codec::encode(kept)),* }
+            }
         }
     };
 }

@@ -31,6 +31,9 @@ mod channels;
 pub mod checkpoint;
 pub mod facts;
 pub mod format0;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod imports;
 mod invitations;
 mod keys;

@@ -14,6 +14,8 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use crate::cli::Cli;
 pub(crate) use file::ConfigError;
 use file::File;
+#[cfg(feature = "fuzzing")]
+pub(crate) use file::fuzzing;
 pub(crate) use settings::{Setting, Source, effective};
 
 /// Everything that was said, in one.

@@ -34,11 +34,12 @@ impl Cursor {
         Cursor { offset: Offset(self.offset.0.saturating_add(1)), ..self }
     }
 
-    /// The place right before this one.
+    /// The place right before this one; [`Cursor::OLDEST`] has none and is itself.
     pub(super) fn previous(self) -> Cursor {
-        match self.offset.0.checked_sub(1) {
-            Some(offset) => Cursor { offset: Offset(offset), ..self },
-            None => Cursor { at: Timestamp(self.at.0.saturating_sub(1)), offset: Offset(u64::MAX) },
+        match (self.offset.0.checked_sub(1), self.at.0.checked_sub(1)) {
+            (Some(offset), _) => Cursor { offset: Offset(offset), ..self },
+            (None, Some(at)) => Cursor { at: Timestamp(at), offset: Offset(u64::MAX) },
+            (None, None) => self,
         }
     }
 
@@ -115,6 +116,7 @@ mod tests {
         assert!(cursor(-5, 9) < cursor(5, 1));
         assert!(cursor(5, 1) < cursor(5, 2));
         assert!(cursor(5, 2) < Cursor::NEWEST);
+        assert_eq!(Cursor::OLDEST.previous(), Cursor::OLDEST);
         for place in [cursor(5, 2), cursor(5, 0), cursor(-1, 7)] {
             assert!(place.previous() < place && place < place.next());
             assert_eq!(place.next().previous(), place);

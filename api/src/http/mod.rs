@@ -20,6 +20,8 @@ mod cursor;
 mod figures;
 mod forwarded;
 pub mod front;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod handoff;
 mod head_guard;
 mod health;

@@ -13,6 +13,9 @@ use crate::timestamps;
 /// The most bytes of UTF-8 a sender's name may have.
 pub const SENDER_BYTES_MAX: usize = 1024;
 
+/// About how many bytes of what is wrong with a line are said; it can repeat the line.
+const WRONG_BYTES_MAX: usize = 240;
+
 /// A line as it stands in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,13 +113,26 @@ impl LineReader {
     }
 }
 
-/// What serde says, less its line number, which is always 1 here.
+/// What serde says, less its line number, which is always 1 here. It repeats names of fields as they stand in the file, so it
+/// is cut, and what a terminal would obey is spelt out.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line 1 column ") {
-        Some((what, column)) => format!("{what} (column {column})"),
-        None => text,
+        Some((what, column)) => format!("{} (column {column})", shown(what)),
+        None => shown(&text),
     }
+}
+
+fn shown(what: &str) -> String {
+    let mut shown = String::new();
+    for char in what.chars() {
+        if shown.len() >= WRONG_BYTES_MAX {
+            shown.push('\u{2026}');
+            break;
+        }
+        if char.is_control() { shown.extend(char.escape_default()) } else { shown.push(char) }
+    }
+    shown
 }
 
 /// The running digest of a file's lines: of the order of its channels, of times and of the lengths of texts. It says
@@ -195,6 +211,14 @@ mod tests {
             assert!(error.contains(says), "{text}: {error}");
         }
         assert!(LineReader::default().read(b"{\"channel\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn what_is_said_of_a_bad_line_is_short_and_does_nothing_to_a_terminal() {
+        let long = read(&format!(r#"{{"{}":1}}"#, "x".repeat(1 << 20))).unwrap_err();
+        assert!(long.len() < 300 && long.contains("unknown field `xxx"), "{long}");
+        let escape = read(r#"{"\u001b[2J":1}"#).unwrap_err();
+        assert!(escape.contains(r"`\u{1b}[2J`"), "{escape}");
     }
 
     #[test]

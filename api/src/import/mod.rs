@@ -10,6 +10,8 @@
 //! times and lengths, and confirmed by comparing the texts, as far as they are not gone. A file that has grown since goes
 //! on behind what it was.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod line;
 mod lines;
 mod plan;

@@ -56,3 +56,31 @@ pub enum BackupError {
     #[error("the backup cannot be read: {0}")]
     Io(#[from] io::Error),
 }
+
+/// Frames with any content, for [`crate::fuzzing`].
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing {
+    use super::frame::{self, Begin, End};
+    use crate::{ChainValue, Offset, Timestamp};
+
+    pub(crate) fn begin(after: Offset, chain: ChainValue, out: &mut Vec<u8>) {
+        let begin = Begin { after, chain, erased_through: Offset::BEGINNING, made: Timestamp(1) };
+        frame::write_begin(&begin, out);
+    }
+
+    pub(crate) fn end(offset: Offset, chain: ChainValue, attachments: u64, out: &mut Vec<u8>) {
+        frame::write_end(&End { offset, chain, attachments }, out);
+    }
+
+    /// A frame of a kind that there need not be.
+    pub(crate) fn frame(kind: u8, payload: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.push(kind);
+        out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&out[start..]);
+        crc.update(payload);
+        out.extend_from_slice(&crc.finalize().to_le_bytes());
+        out.extend_from_slice(payload);
+    }
+}

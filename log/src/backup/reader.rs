@@ -14,9 +14,10 @@ pub struct BackupReader<R> {
     from: R,
     /// How many bytes of whole, sound frames were read.
     bytes: u64,
-    /// How many of them there were after the last record.
+    /// How many of them there were after the last whole frame of records, and the last record in it.
     records_end: u64,
-    /// The last record that was read.
+    records_head: Head,
+    /// The last record that was read. It can lie inside a frame that turns out not to be sound.
     at: Head,
     begun: Option<Begin>,
     /// When the newest part was begun.
@@ -56,6 +57,7 @@ impl<R: Read> BackupReader<R> {
             from,
             bytes: 0,
             records_end: 0,
+            records_head: Head::default(),
             at: Head::default(),
             begun: None,
             made: Timestamp::default(),
@@ -92,17 +94,18 @@ impl<R: Read> BackupReader<R> {
             }
             self.bytes += length;
             if matches!(kind, FrameKind::Begin | FrameKind::Records) {
-                self.records_end = self.bytes;
+                (self.records_end, self.records_head) = (self.bytes, self.at);
             }
         }
     }
 
-    /// How far the records go that were read, all of them sound. Also for a backup that was complete and is to be gone on
+    /// How far the whole frames of records go that were read, all of them sound. Also for a backup that was complete and is to be gone on
     /// with.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        let tag = (self.at.offset > Offset::BEGINNING).then(|| self.at.chain.tag());
-        Standing { bytes: self.records_end, after: ResumePoint { offset: self.at.offset, tag } }
+        let Head { offset, chain, .. } = self.records_head;
+        let tag = (offset > Offset::BEGINNING).then(|| chain.tag());
+        Standing { bytes: self.records_end, after: ResumePoint { offset, tag } }
     }
 
     fn frame(&mut self, payload: &mut Vec<u8>) -> Result<(FrameKind, u64), BackupError> {
@@ -180,5 +183,48 @@ impl<R: Read> BackupReader<R> {
 
     fn damaged(&self, what: impl Into<String>) -> BackupError {
         BackupError::Damaged { byte: self.bytes, what: what.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::fuzzing;
+    use crate::chunk::{ChunkOptions, Packer};
+    use crate::envelope::StoredText;
+    use crate::{ChainValue, Kind, Schema, Tag};
+
+    #[test]
+    fn a_part_whose_last_chunk_is_sound_only_at_its_beginning_is_gone_on_with_before_that_chunk() {
+        let mut bytes = Vec::new();
+        fuzzing::begin(Offset::BEGINNING, ChainValue::BEGINNING, &mut bytes);
+        let records_begin = bytes.len() as u64;
+        let mut packer = Packer::new(ChunkOptions::default());
+        let mut record = Envelope {
+            offset: Offset::FIRST,
+            time: Timestamp(1),
+            kind: Kind(1),
+            schema: Schema(1),
+            tag: Tag(0),
+            kept: b"kept",
+            text: StoredText::None,
+        };
+        let chain = chain::chain(&ChainValue::BEGINNING, record.link(), None);
+        record.tag = chain.tag();
+        packer.push(&record, chain);
+        packer.push(&Envelope { offset: Offset(2), tag: Tag(!record.tag.0), ..record }, chain);
+        for (first, chunk) in packer.finish() {
+            fuzzing::frame(2, &[&first.0.to_le_bytes(), &chunk[..]].concat(), &mut bytes);
+        }
+        let mut reader = BackupReader::new(&bytes[..]);
+        let mut shown = 0;
+        let outcome = reader.read::<BackupError>(&mut |_| {
+            shown += 1;
+            Ok(())
+        });
+        assert!(matches!(outcome, Err(BackupError::Damaged { .. })));
+        assert_eq!(shown, 1);
+        let after = ResumePoint { offset: Offset::BEGINNING, tag: None };
+        assert_eq!(reader.standing(), Standing { bytes: records_begin, after });
     }
 }

@@ -38,6 +38,14 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn a_chunk_whose_offsets_there_cannot_be_is_refused() {
+    let chunks = packed(ChunkOptions::default(), u64::MAX, &[b"a".to_vec()]);
+    assert_eq!(read(Offset(u64::MAX), &chunks[0].1), Err(ChunkError::Header));
+    let chunks = packed(ChunkOptions::default(), u64::MAX - 1, &[b"a".to_vec()]);
+    assert!(read(Offset(u64::MAX - 1), &chunks[0].1).is_ok());
+}
+
+#[test]
 fn the_bytes_of_a_plain_chunk_are_these() {
     let options = ChunkOptions { encoding: Encoding::Plain, ..ChunkOptions::default() };
     let chunks = packed(options, 0x21, &[b"a".to_vec(), b"b".to_vec()]);

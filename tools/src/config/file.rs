@@ -227,5 +227,7 @@ fn a(value: &DeValue<'_>) -> &'static str {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;

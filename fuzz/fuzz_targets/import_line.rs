@@ -1,0 +1,6 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| scrollback_fuzz::bounded(
+    data,
+    scrollback_api::fuzzing::import_line
+));
