@@ -43,6 +43,8 @@ const FIRST_LOG: u64 = 1;
 pub struct DataDir {
     root: PathBuf,
     current: Mutex<Option<u64>>,
+    /// Whether `CURRENT` names it. If not, it is only taken for it.
+    is_named: bool,
     /// Held, not read: the lock goes when the file is closed.
     _lock: File,
 }
@@ -156,7 +158,25 @@ impl DataDir {
         }
         let lock = lock(root)?;
         let newest = logs(root)?.into_iter().max();
-        DataDir::complete(root, lock, newest)
+        Ok(DataDir { is_named: false, ..DataDir::complete(root, lock, newest)? })
+    }
+
+    /// The logs that may be the current one, the newest first, where nothing names it; none where one is named.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn unnamed_logs(&self) -> Result<Vec<u64>, DataDirError> {
+        if self.is_named {
+            return Ok(Vec::new());
+        }
+        let mut numbers = logs(&self.root)?;
+        numbers.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(numbers)
+    }
+
+    /// Takes this one of the [`DataDir::unnamed_logs`] for the current one.
+    pub fn presume(&self, number: u64) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
     }
 
     fn complete(root: &Path, lock: File, current: Option<u64>) -> Result<DataDir, DataDirError> {
@@ -170,7 +190,8 @@ impl DataDir {
             settle_witness(root, number)?;
         }
         create_private_dir(&root.join(VIEWS)).map_err(at(root))?;
-        Ok(DataDir { root: root.to_owned(), current: Mutex::new(current), _lock: lock })
+        let current = Mutex::new(current);
+        Ok(DataDir { root: root.to_owned(), current, is_named: true, _lock: lock })
     }
 
     /// The directory itself.
@@ -245,7 +266,11 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError::Io`].
     pub fn begin_next_log(&self) -> Result<u64, DataDirError> {
-        let number = self.current().map_or(FIRST_LOG, |current| current + 1);
+        let number = if self.is_named {
+            self.current().map_or(FIRST_LOG, |current| current + 1)
+        } else {
+            logs(&self.root)?.into_iter().max().map_or(FIRST_LOG, |newest| newest + 1)
+        };
         self.discard_log(number)?;
         Ok(number)
     }
@@ -260,12 +285,21 @@ impl DataDir {
     }
 
     /// Makes sure that the current log will be kept once it is replaced: `kept/N` gets copies of all that belongs to it, and
-    /// [`DataDir::remove_other_logs`] will move it there. The vault must not be open. Does nothing in a new directory.
+    /// [`DataDir::remove_other_logs`] will move it there when `next` takes its place. The vault must not be open. Does nothing in
+    /// a new directory.
     ///
     /// # Errors
     /// [`DataDirError::Io`].
-    pub fn keep_current_log(&self) -> Result<Option<PathBuf>, DataDirError> {
-        let Some(number) = self.current() else { return Ok(None) };
+    pub fn keep_current_log(&self, next: u64) -> Result<Option<PathBuf>, DataDirError> {
+        let Some(current) = self.current() else { return Ok(None) };
+        // Where nothing names the current log, any of them can be the one that somebody will want.
+        for other in self.unnamed_logs()?.into_iter().filter(|other| ![current, next].contains(other)) {
+            self.keep_log(other)?;
+        }
+        self.keep_log(current).map(Some)
+    }
+
+    fn keep_log(&self, number: u64) -> Result<PathBuf, DataDirError> {
         let place = self.kept_place(number);
         if exists(&place)? {
             std::fs::remove_dir_all(&place).map_err(at(&place))?;
@@ -283,7 +317,7 @@ impl DataDir {
         let log = place.join(log_name(number));
         create_private_dir(&log).map_err(at(&log))?;
         fsync_dir(&place).map_err(at(&place))?;
-        Ok(Some(place))
+        Ok(place)
     }
 
     /// Removes the logs that are not the current one, or moves them to where they are kept: what `compact`, `restore` and a

@@ -11,6 +11,10 @@ use crate::{ChainValue, Log, Offset, ReadError, Visit};
 
 /// Where not even a place in the store can be found, reading goes on this far behind, then twice as far, and so on.
 const READ_ON_AFTER: u64 = 64;
+/// How many chunks in a row are tried for one that can be compared.
+const PROBES_MAX: u32 = 64;
+/// No more stretches than this that cannot be read are told one by one.
+pub const UNREADABLE_LISTED_MAX: usize = 100;
 
 /// What is left of the current log of a data directory.
 pub struct Remains {
@@ -26,9 +30,8 @@ impl Remains {
     pub fn open(dir: &DataDir, options: &LogOptions) -> Result<Remains, OpenError> {
         let store = open::open_store(dir, options)?;
         let end = match store.at_or_before(Offset(u64::MAX)) {
-            Ok(Some((first, chunk))) => {
-                Header::decode(&chunk).map_or(first, |header| Offset(first.0 + u64::from(header.count) - 1))
-            }
+            Ok(Some((first, chunk))) => Header::decode(&chunk)
+                .map_or(first, |header| Offset(first.plus(header.count.into()).0.saturating_sub(1))),
             Ok(None) => Offset::BEGINNING,
             // Somewhere there may be records.
             Err(_) => Offset(u64::MAX - 1),
@@ -42,25 +45,53 @@ impl Remains {
         self.end
     }
 
-    /// The last record up to which `log` is the same; [`Offset::BEGINNING`] for none. A place that cannot be read counts as
-    /// another log's.
+    /// The last record up to which `log` is known to be the same; [`Offset::BEGINNING`] for none. What cannot be read counts as
+    /// neither; where it lies between the two, what is the same ends before it.
     #[must_use]
     pub fn common_past(&self, log: &Log) -> Offset {
-        let same = |offset: Offset| {
-            let here: Option<ChainValue> = chunked::chain_at(&self.store, offset).ok();
-            here.is_some() && here == log.chain_at(offset).ok().flatten()
-        };
-        let (mut same_at, mut other_from) = (0, self.end.min(log.head().offset).0 + 1);
-        while same_at + 1 < other_from {
-            let middle = same_at + (other_from - same_at) / 2;
-            if same(Offset(middle)) { same_at = middle } else { other_from = middle }
+        let (mut same_at, mut end) = (0, self.end.min(log.head().offset).0.saturating_add(1));
+        while same_at + 1 < end {
+            let middle = same_at + (end - same_at) / 2;
+            match self.probe(log, Offset(middle), Offset(end)) {
+                Some((at, true)) => same_at = at.0,
+                Some((_, false)) | None => end = middle,
+            }
         }
         Offset(same_at)
     }
 
-    /// Shows the records after `after` that can be read, in order. Returns what could not be, the first of each stretch.
-    pub fn scan(&self, after: Offset, visit: &mut Visit<'_>) -> Vec<ReadError> {
+    /// The first readable place from `from` on and before `end`, and whether `log` is the same there.
+    fn probe(&self, log: &Log, from: Offset, end: Offset) -> Option<(Offset, bool)> {
+        let mut at = from;
+        for _ in 0..PROBES_MAX {
+            if at >= end {
+                return None;
+            }
+            let here: Option<ChainValue> = chunked::chain_at(&self.store, at).ok();
+            let there = log.chain_at(at).ok().flatten();
+            if here.is_some() && there.is_some() {
+                return Some((at, here == there));
+            }
+            at = self.next_key(at).unwrap_or(at.plus(READ_ON_AFTER));
+        }
+        None
+    }
+
+    /// Where the next chunk after `at` begins, if that can be told.
+    fn next_key(&self, at: Offset) -> Option<Offset> {
+        let mut found = None;
+        let looked = self.store.ascend(at.next(), &mut |first, _| {
+            found = Some(first);
+            ControlFlow::Break(())
+        });
+        looked.ok().and(found)
+    }
+
+    /// Shows the records after `after` that can be read, in order. Returns what could not be, the first of each stretch: at
+    /// most [`UNREADABLE_LISTED_MAX`] of them, and how many there are.
+    pub fn scan(&self, after: Offset, visit: &mut Visit<'_>) -> (Vec<ReadError>, u64) {
         let mut errors = Vec::new();
+        let mut count = 0;
         let mut from = after.next();
         let mut jump = READ_ON_AFTER;
         while from <= self.end {
@@ -69,8 +100,11 @@ impl Remains {
                 at = envelope.offset;
                 visit(envelope.as_record())
             });
-            let Err(error) = scanned else { return errors };
-            errors.push(error);
+            let Err(error) = scanned else { return (errors, count) };
+            count += 1;
+            if errors.len() < UNREADABLE_LISTED_MAX {
+                errors.push(error);
+            }
             let from_here = from.max(at.next());
             let mut found = None;
             let looked = self.store.ascend(from_here.next(), &mut |first, _| {
@@ -78,7 +112,7 @@ impl Remains {
                 ControlFlow::Break(())
             });
             from = match (looked, found) {
-                (Ok(()), None) => return errors,
+                (Ok(()), None) => return (errors, count),
                 (_, Some(first)) => first,
                 (Err(_), None) => {
                     jump = jump.saturating_mul(2);
@@ -86,6 +120,6 @@ impl Remains {
                 }
             };
         }
-        errors
+        (errors, count)
     }
 }

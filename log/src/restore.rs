@@ -5,12 +5,13 @@
 //! run finishes.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backup::{BackupError, BackupReader, Summary};
 use crate::copy::{Copy, CopyError};
 use crate::data_dir::{DataDir, DataDirError};
-use crate::engine::chunked::{ChunkedEngine, StoreError};
+use crate::engine::chunked::{ChunkStore, ChunkedEngine, FORMAT_MARK, StoreError};
 use crate::engine::sled::SledStore;
 use crate::open::{self, LogOptions, OpenError};
 use crate::verify::Progress;
@@ -44,6 +45,21 @@ impl From<DataDirError> for RestoreError {
     fn from(error: DataDirError) -> RestoreError {
         RestoreError::Open(error.into())
     }
+}
+
+/// Where nothing names the current log of `dir`, takes the newest one for it that is a complete log.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn settle_on_a_log(dir: &DataDir, options: &LogOptions) -> Result<(), OpenError> {
+    for number in dir.unnamed_logs()? {
+        let store = SledStore::open(&dir.log_dir(number), options.cache_bytes);
+        if store.is_ok_and(|store| matches!(store.mark(FORMAT_MARK), Ok(Some(_)))) {
+            dir.presume(number);
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the log of the backup that `reader` gives beside the current one of `dir`.
@@ -122,6 +138,14 @@ impl Staged {
         dir.remove_other_logs()?;
         progress(Step::Done);
         Ok(())
+    }
+
+    /// Makes sure that the log which this is to replace will be kept; see [`DataDir::keep_current_log`].
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn keep_replaced(&self, dir: &DataDir) -> Result<Option<PathBuf>, OpenError> {
+        Ok(dir.keep_current_log(self.number)?)
     }
 
     /// Throws it away.

@@ -83,15 +83,16 @@ pub fn migrate(
     let (views, erased) = match prepared {
         Ok(prepared) if !dry_run => prepared,
         other => {
-            staged.discard(&dir)?;
+            let discarded = staged.discard(&dir);
             let (_, erased) = other?;
+            discarded?;
             let sampled = begun.elapsed().saturating_sub(checked);
             let took = checked + sampled.mul_f64(head.0 as f64 / to.0.max(1) as f64);
             return Ok(Some(Migrated { old: contents, head, erased, took, kept: None }));
         }
     };
     progress(Step::Keeping);
-    let kept = dir.keep_current_log()?;
+    let kept = staged.keep_replaced(&dir)?;
     checkpoint::remove(&dir.views())?;
     staged.adopt(&dir, &mut |step| progress(Step::Log(step)))?;
     progress(Step::Storing);

@@ -26,7 +26,7 @@ pub use carry::{Carried, Lost};
 
 use super::NodeError;
 use crate::space::Space;
-use crate::vault::{SessionLives, Vault, VaultOptions};
+use crate::vault::{self, SessionLives, Vault, VaultOptions};
 
 /// How many records are appended at once.
 const BATCH_RECORDS: usize = 1024;
@@ -104,22 +104,26 @@ pub fn restore(
 ) -> Result<Restored, NodeError> {
     let dir = DataDir::open_to_restore(data)?;
     let options = LogOptions::default();
+    restore::settle_on_a_log(&dir, &options)?;
     progress(Step::Writing);
     let (mut staged, mut backup) = restore::stage(&dir, &mut BackupReader::new(from), &options)?;
-    let outcome = prepare(&dir, &mut staged, &options, clock, settings, progress);
+    let outcome = vault::check_carried(&backup.attachments)
+        .map_err(NodeError::from)
+        .and_then(|()| prepare(&dir, &mut staged, &options, clock, settings, progress));
     let (views, replaced, carried) = match outcome {
         Ok(prepared) if !dry_run => prepared,
         other => {
             let head = staged.appender.head();
-            staged.discard(&dir)?;
+            let discarded = staged.discard(&dir);
             let (views, replaced, carried) = other?;
+            discarded?;
             let messages = views.messages().len();
             backup.attachments.clear();
             return Ok(Restored { backup, replaced, carried, head, messages, kept: None });
         }
     };
     progress(Step::Keeping);
-    let kept = dir.keep_current_log()?;
+    let kept = staged.keep_replaced(&dir)?;
     progress(Step::Secrets);
     let vault = open_vault(&dir, kept.is_some())?;
     vault.take_carried(&std::mem::take(&mut backup.attachments))?;
@@ -179,8 +183,22 @@ fn read_replaced(dir: &DataDir, options: &LogOptions, new: &Log) -> (Replaced, S
         return (Replaced::OtherLog, Since::default());
     }
     let mut since = Since::after(common);
-    let errors = remains.scan(common, &mut |record| since.take(&record));
-    let unreadable = errors.iter().map(ToString::to_string).chain(since.unknown()).collect();
+    let (errors, count) = remains.scan(common, &mut |record| since.take(&record));
+    let mut unreadable: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    if count > errors.len() as u64 {
+        unreadable.push(format!("and {} more places", count - errors.len() as u64));
+    }
+    unreadable.extend(since.unknown());
+    match restore::witnessed(dir) {
+        Ok(Some(witness)) if witness.offset > remains.end() => {
+            let from = remains.end().next();
+            unreadable.push(format!("records {from} to {} were there once and are lost", witness.offset));
+        }
+        Ok(Some(_)) => {}
+        Ok(None) | Err(_) => {
+            unreadable.push("without its witness nothing tells whether its end is lost".into())
+        }
+    }
     let replaced = Replaced::SamePast { common, head: remains.end(), lost: since.lost(), unreadable };
     (replaced, since)
 }

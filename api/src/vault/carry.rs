@@ -8,6 +8,22 @@ use super::{BATCH_CHANGES_MAX, PasswordHash, Vault, VaultError};
 /// How many bytes of a carried credential are its key.
 const KEY_BYTES: usize = 16;
 
+/// Checks that these are what [`Vault::carried`] gives.
+///
+/// # Errors
+/// [`VaultError::BadCarried`].
+pub fn check_carried(carried: &[Vec<u8>]) -> Result<(), VaultError> {
+    read_carried(carried).map(drop)
+}
+
+fn read_carried(carried: &[Vec<u8>]) -> Result<Vec<(VaultKey, PasswordHash)>, VaultError> {
+    let read = |bytes: &Vec<u8>| {
+        let (key, hash) = bytes.split_first_chunk::<KEY_BYTES>()?;
+        Some((VaultKey(*key), PasswordHash::parse(std::str::from_utf8(hash).ok()?)?))
+    };
+    carried.iter().map(read).collect::<Option<_>>().ok_or(VaultError::BadCarried)
+}
+
 impl Vault {
     /// The credential under `key` in the form that a backup carries: the key, then the password's hash.
     #[must_use]
@@ -22,12 +38,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError`]; [`VaultError::BadCarried`] when one of them is none.
     pub fn take_carried(&self, carried: &[Vec<u8>]) -> Result<usize, VaultError> {
-        let read = |bytes: &Vec<u8>| {
-            let (key, hash) = bytes.split_first_chunk::<KEY_BYTES>()?;
-            Some((VaultKey(*key), PasswordHash::parse(std::str::from_utf8(hash).ok()?)?))
-        };
-        let carried: Option<Vec<_>> = carried.iter().map(read).collect();
-        let mut new = carried.ok_or(VaultError::BadCarried)?;
+        let mut new = read_carried(carried)?;
         let _changing = self.change()?;
         new.retain(|(key, _)| !self.read().credentials.contains_key(key));
         for some in new.chunks(BATCH_CHANGES_MAX) {

@@ -25,6 +25,7 @@ use scrollback_log::{Offset, Timestamp};
 use scrollback_projections::facts::VaultKey;
 use tokio::sync::watch;
 
+pub use carry::check_carried;
 pub use passwords::{HashError, PasswordHash, Passwords};
 pub use session::{Session, SessionKind, SessionLives, TokenId};
 pub use upkeep::Swept;

@@ -22,6 +22,9 @@ pub const BACKUP_FORMAT: u32 = 1;
 /// The most bytes one attachment may have.
 pub const ATTACHMENT_BYTES_MAX: usize = 1 << 20;
 
+/// The most bytes all attachments of a backup may have: the passwords of some two million users.
+pub const ATTACHMENTS_BYTES_MAX: usize = 256 << 20;
+
 /// A backup cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {

@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use super::BackupError;
 use super::frame::{self, Begin, End, FrameError, FrameKind};
+use super::{ATTACHMENT_BYTES_MAX, ATTACHMENTS_BYTES_MAX, BackupError};
 use crate::chain;
 use crate::chunk::Header;
 use crate::envelope::Envelope;
@@ -24,6 +24,8 @@ pub struct BackupReader<R> {
     made: Timestamp,
     records: u64,
     attachments: Vec<Vec<u8>>,
+    /// How many bytes these have.
+    attached: usize,
 }
 
 /// How far the records of a backup go.
@@ -63,6 +65,7 @@ impl<R: Read> BackupReader<R> {
             made: Timestamp::default(),
             records: 0,
             attachments: Vec::new(),
+            attached: 0,
         }
     }
 
@@ -81,7 +84,7 @@ impl<R: Read> BackupReader<R> {
                 (FrameKind::Begin, _) => self.begin(&payload)?,
                 (_, None) => return Err(BackupError::NotABackup.into()),
                 (FrameKind::Records, _) => self.chunk(&payload, &mut unpacked, take)?,
-                (FrameKind::Attachment, _) => self.attachments.push(std::mem::take(&mut payload)),
+                (FrameKind::Attachment, _) => self.attach(std::mem::take(&mut payload))?,
                 (FrameKind::End, Some(first)) => {
                     let summary = self.end(&payload, first)?;
                     match frame::read(&mut self.from, &mut payload) {
@@ -119,6 +122,15 @@ impl<R: Read> BackupReader<R> {
         }
     }
 
+    fn attach(&mut self, attachment: Vec<u8>) -> Result<(), BackupError> {
+        self.attached += attachment.len();
+        if attachment.len() > ATTACHMENT_BYTES_MAX || self.attached > ATTACHMENTS_BYTES_MAX {
+            return Err(self.damaged("what goes with the log is longer than it may be"));
+        }
+        self.attachments.push(attachment);
+        Ok(())
+    }
+
     fn begin(&mut self, payload: &[u8]) -> Result<(), BackupError> {
         let begin = frame::begin_of(payload, self.bytes)?;
         if (begin.after, begin.chain) != (self.at.offset, self.at.chain) {
@@ -126,6 +138,7 @@ impl<R: Read> BackupReader<R> {
         }
         // Those of a part that was cut come again.
         self.attachments.clear();
+        self.attached = 0;
         self.made = begin.made;
         self.begun.get_or_insert(begin);
         Ok(())

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::frame::{self, Begin, End, FrameKind};
-use super::{ATTACHMENT_BYTES_MAX, BackupError};
+use super::{ATTACHMENT_BYTES_MAX, ATTACHMENTS_BYTES_MAX, BackupError};
 use crate::chain;
 use crate::chunk::{ChunkOptions, Encoding, Packer};
 use crate::envelope::StoredText;
@@ -29,6 +29,7 @@ pub struct BackupWriter {
     /// The newest deletion of a text that was left out.
     covers: Offset,
     attachments: u64,
+    attached: usize,
 }
 
 /// A backup cannot be gone on with from there.
@@ -71,7 +72,7 @@ impl BackupWriter {
         let erased_through = log.erased_through();
         frame::write_begin(&Begin { after: after.offset, chain, erased_through, made }, out);
         let at = Head { offset: after.offset, time: Timestamp(i64::MIN), chain };
-        Ok(BackupWriter { log, at, end: head.offset, covers: Offset::BEGINNING, attachments: 0 })
+        Ok(BackupWriter { log, at, end: head.offset, covers: Offset::BEGINNING, attachments: 0, attached: 0 })
     }
 
     /// How far it has come. Its end can still move on.
@@ -122,10 +123,11 @@ impl BackupWriter {
     /// Appends something that goes with the log, after the last record.
     ///
     /// # Errors
-    /// When it has more than [`ATTACHMENT_BYTES_MAX`] bytes.
+    /// When it has more than [`ATTACHMENT_BYTES_MAX`] bytes, or all together more than [`ATTACHMENTS_BYTES_MAX`].
     pub fn attach(&mut self, attachment: &[u8], out: &mut Vec<u8>) -> Result<(), BackupError> {
-        if attachment.len() > ATTACHMENT_BYTES_MAX {
-            return Err(std::io::Error::other("an attachment is too long").into());
+        self.attached += attachment.len();
+        if attachment.len() > ATTACHMENT_BYTES_MAX || self.attached > ATTACHMENTS_BYTES_MAX {
+            return Err(std::io::Error::other("what goes with the log is too long for a backup").into());
         }
         frame::write(FrameKind::Attachment, &[attachment], out);
         self.attachments += 1;

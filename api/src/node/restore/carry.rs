@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use scrollback_log::remains::UNREADABLE_LISTED_MAX;
 use scrollback_log::{NewRecord, Offset, Record};
 use scrollback_projections::Views;
 use scrollback_projections::facts::{self, ChannelDeleted, Fact, MessageDeleted, Name, Role, UserChanged};
@@ -67,7 +68,8 @@ impl Since {
             Ok(Fact::ChannelCreated(_)) => self.lost.channels += 1,
             Ok(Fact::UserCreated(_)) => self.lost.users += 1,
             Ok(_) => {}
-            Err(error) => self.unknown.push(error.to_string()),
+            Err(error) if self.unknown.len() < UNREADABLE_LISTED_MAX => self.unknown.push(error.to_string()),
+            Err(_) => {}
         }
         ControlFlow::Continue(())
     }

@@ -238,6 +238,94 @@ fn a_log_that_is_damaged_gives_what_can_be_read_of_its_deletions() {
     assert_eq!(live(&example.open()).len(), 40);
 }
 
+/// Writes over chunks of the log, as a disk would that lost some blocks.
+fn spoil(data: &Path, records: std::ops::Range<u64>) {
+    let db = sled::open(data.join("log.1")).unwrap();
+    let chunks = db.open_tree("chunks").unwrap();
+    for record in records {
+        if chunks.contains_key(record.to_be_bytes()).unwrap() {
+            chunks.insert(record.to_be_bytes(), vec![0xa5; 90]).unwrap();
+        }
+    }
+    db.flush().unwrap();
+}
+
+#[test]
+fn damage_to_the_common_past_does_not_keep_later_deletions_from_being_carried_over() {
+    for damage in [10..40, 20..25, 2..6] {
+        let mut example = Example::new();
+        let bytes = backup(example.node());
+        delete(example.node(), example.messages[38], example.channels[0], example.owner);
+        example.close();
+        spoil(&example.data, damage.clone());
+        let restored = back(&example.data, &bytes, false, &mut |_| {});
+        assert_eq!(restored.carried.messages(), 1, "{damage:?}: {:?}", restored.replaced);
+    }
+}
+
+#[test]
+fn what_a_lost_tail_may_have_deleted_is_told() {
+    let mut example = Example::new();
+    let bytes = backup(example.node());
+    example.close();
+    let older = example.data.with_file_name("older");
+    copy_dir(&example.data, &older);
+    let node = example.open();
+    delete(&node, example.messages[6], example.channels[0], example.owner);
+    node.finish().unwrap();
+    std::fs::remove_dir_all(example.data.join("log.1")).unwrap();
+    copy_dir(&older.join("log.1"), &example.data.join("log.1"));
+    let restored = back(&example.data, &bytes, true, &mut |_| {});
+    let Replaced::SamePast { unreadable, .. } = restored.replaced else { panic!("{restored:?}") };
+    assert!(unreadable[0].contains("are lost"), "{unreadable:?}");
+}
+
+#[test]
+fn where_nothing_names_the_log_a_half_written_one_is_not_taken_for_it_and_none_is_removed() {
+    let mut example = Example::new();
+    let bytes = backup(example.node());
+    delete(example.node(), example.messages[6], example.channels[0], example.owner);
+    example.close();
+    drop(sled::open(example.data.join("log.2")).unwrap());
+    std::fs::remove_file(example.data.join("CURRENT")).unwrap();
+    let restored = back(&example.data, &bytes, false, &mut |_| {});
+    assert_eq!(restored.carried.messages(), 1, "{:?}", restored.replaced);
+    assert_eq!(restored.kept, Some(example.data.join("kept/1")));
+    for kept in ["kept/1/log.1/db", "kept/2/log.2/db"] {
+        assert!(example.data.join(kept).is_file(), "{kept} is gone");
+    }
+    assert_eq!(live(&example.open()).len(), 39);
+}
+
+#[test]
+fn a_backup_whose_passwords_are_none_changes_nothing() {
+    let mut example = Example::new();
+    let mut bytes = Vec::new();
+    let mut writer = scrollback_log::backup::BackupWriter::begin(
+        Arc::clone(&example.node().log),
+        BEGINNING,
+        NOW,
+        &mut bytes,
+    )
+    .unwrap();
+    while writer.step(&mut bytes).unwrap() {}
+    writer.attach(b"no password at all", &mut bytes).unwrap();
+    writer.finish(&mut bytes);
+    example.close();
+    for dry_run in [true, false] {
+        let outcome = restore(
+            &example.data,
+            &bytes[..],
+            &ManualClock::at(NOW),
+            ViewSettings::default(),
+            dry_run,
+            &mut |_| {},
+        );
+        assert!(outcome.is_err());
+        assert!(!example.data.join("log.2").exists() && !example.data.join("kept").exists());
+    }
+}
+
 #[test]
 fn a_directory_that_has_lost_its_log_or_its_name_is_restored_into() {
     for lost in ["log.1", "CURRENT"] {
