@@ -136,6 +136,7 @@ impl Node {
             &VaultOptions {
                 session_lives: settings.lifetimes.sessions,
                 password_hashers_max: settings.password_hashers_max,
+                password_waiters_max: settings.password_waiters_max,
                 space: space.clone(),
                 failed: failed.clone(),
             },

@@ -45,6 +45,12 @@ pub struct Settings {
     pub sign_in_burst: u32,
     /// How many password hashes are computed at once; each costs 19 MiB.
     pub password_hashers_max: usize,
+    /// How many more wait for that; what comes then is refused as busy.
+    pub password_waiters_max: usize,
+    /// How many requests read many records of the log at once; each takes up to some 12 MiB meanwhile.
+    pub heavy_reads_max: usize,
+    /// The most bytes of larger bodies and answers in memory at once.
+    pub in_flight_bytes_max: usize,
     /// How long open requests and streams may take to end at a stop.
     pub drain_timeout: Duration,
 }
@@ -84,6 +90,8 @@ pub struct ConnectionLimits {
     pub body_bytes_max: u64,
     /// How long a request's body may take.
     pub body_timeout: Duration,
+    /// The least bytes a second at which a body must come, looked at every ten seconds; 0 for no such limit.
+    pub body_rate_min: u64,
 }
 
 /// What a stream may cost.
@@ -95,7 +103,8 @@ pub struct StreamLimits {
     pub ring_bytes_max: usize,
     /// The most bytes handed to a socket in one write.
     pub write_bytes_max: usize,
-    /// How long a socket may take nothing of what is written to it before its stream ends as slow.
+    /// How long a socket may take nothing of what is written to it before its stream ends as slow, or its connection with the
+    /// answer that it does not take.
     pub write_timeout: Duration,
     /// The least `retry` a stream tells its client.
     pub retry_min: Duration,
@@ -150,6 +159,7 @@ impl Default for Settings {
                 head_timeout: Duration::from_secs(10),
                 body_bytes_max: 512 << 10,
                 body_timeout: Duration::from_secs(30),
+                body_rate_min: 1 << 10,
             },
             streams: StreamLimits {
                 heartbeat: Duration::from_secs(15),
@@ -170,13 +180,16 @@ impl Default for Settings {
                 scrub_records_per_second: 2_000,
             },
             sign_in_burst: 10,
-            password_hashers_max: 2,
+            password_hashers_max: half_the_cores().get(),
+            password_waiters_max: 32,
+            heavy_reads_max: 8,
+            in_flight_bytes_max: 64 << 20,
             drain_timeout: Duration::from_secs(5),
         }
     }
 }
 
-/// More threads mostly wake each other: a request hops between them and the writer, which needs a core too.
+/// At least one. More threads mostly wake each other: a request hops between them and the writer, which needs a core too.
 fn half_the_cores() -> NonZeroUsize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     NonZeroUsize::new(cores / 2).unwrap_or(NonZeroUsize::MIN)

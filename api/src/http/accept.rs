@@ -31,7 +31,8 @@ use crate::socket::Socket;
 
 /// How long to wait after the system could not give a connection, mostly for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// How long sent bytes may stay without an acknowledgement before the system gives a connection up.
+/// How long sent bytes of a stream may stay without an acknowledgement before the system gives the connection up. Before it is
+/// a stream it has the write timeout for that: what waits in the system is no better than what waits here.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 /// After how long without any traffic the system asks whether the peer is still there, and how often.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
@@ -76,7 +77,7 @@ where
             // What it gives is a lock's guard, which must not live on into the other branches.
             () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => break,
             Some(()) = connections.settle_next() => continue,
-            accepted = accept(&listener, &permits) => match accepted {
+            accepted = accept(&listener, &permits, limits.write_timeout) => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -169,6 +170,8 @@ impl Connections<'_> {
         };
         match moved {
             Ok(socket) => {
+                // It still has the shorter time if that fails.
+                let _ = SockRef::from(socket.tcp()).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
                 let write_timeout = self.write_timeout;
                 let stream = async move {
                     let _held = (held, entered);
@@ -205,12 +208,13 @@ struct Held {
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
+    write_timeout: Duration,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     let (socket, peer) = listener.accept().await?;
     socket.set_nodelay(true)?;
     let options = SockRef::from(&socket);
-    options.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    options.set_tcp_user_timeout(Some(write_timeout))?;
     options
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY))?;
     Ok((socket, peer, permit))

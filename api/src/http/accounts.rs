@@ -7,7 +7,7 @@ use scrollback_projections::facts::{Role as RoleFact, VaultKey};
 use warp::reply::Response;
 
 use super::call::{Call, Server};
-use super::problem::{Code, Problem};
+use super::problem::{BUSY_RETRY, Code, Problem};
 use super::shapes::{ChangePassword, Credentials, NewUser, Nothing, SetUp, User};
 use super::{body, reply};
 use crate::commands::{Answer, Command};
@@ -91,7 +91,7 @@ pub(super) async fn log_in(call: Call) -> Result<Response, Problem> {
     figures().sign_in(match &outcome {
         Ok(_) => SignIn::Accepted,
         Err(problem) if problem.code() == Code::BadCredentials => SignIn::WrongCredentials,
-        Err(problem) if problem.code() == Code::RateLimited => SignIn::Limited,
+        Err(problem) if matches!(problem.code(), Code::RateLimited | Code::Busy) => SignIn::Limited,
         Err(_) => SignIn::Failed,
     });
     outcome
@@ -187,7 +187,12 @@ fn new_password(entered: &str) -> Result<Password, Problem> {
 
 impl From<HashError> for Problem {
     fn from(error: HashError) -> Problem {
-        tracing::error!(%error, "a password could not be hashed");
-        Problem::plain(Code::Internal)
+        match error {
+            HashError::Busy => Problem::new(Code::Busy, "too many log-ins wait").retry_after(BUSY_RETRY),
+            HashError::Refused(_) | HashError::Stopping | HashError::NoThread => {
+                tracing::error!(%error, "a password could not be hashed");
+                Problem::plain(Code::Internal)
+            }
+        }
     }
 }

@@ -26,9 +26,10 @@ pub(super) async fn list(mut call: Call) -> Result<Response, Problem> {
     }
     let before = call.query.take_number("before", 1, u64::MAX)?.map_or(Offset(u64::MAX), Offset);
     let limit = call.query.take_number("limit", 1, ENTRIES_MAX)?.unwrap_or(ENTRIES);
-    call.query.finish()?;
+    std::mem::take(&mut call.query).finish()?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    call.server.heavy_read(move |server| Ok(reply::ok(&page(server, before, limit)?))).await
+    let read = move |server: &Server| Ok(reply::ok(&page(server, before, limit)?));
+    call.server.heavy_read(call.holder(), read).await
 }
 
 fn page(server: &Server, before: Offset, limit: usize) -> Result<AuditPage, Problem> {

@@ -8,7 +8,9 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
 use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
 
+use super::in_flight::{Held, SMALL_BYTES_MAX};
 use super::problem::{Code, Problem};
 use crate::settings::ConnectionLimits;
 
@@ -17,6 +19,8 @@ use crate::settings::ConnectionLimits;
 const DRAINED_BYTES_MAX: u64 = 4 << 20;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// How often it is looked whether a body comes fast enough. Long enough for a few packets to be lost on the way.
+const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// The body of a request as warp gives it: pieces, until none comes.
 pub(super) trait Pieces<B>: warp::Stream<Item = Result<B, warp::Error>> + Send + Unpin {}
@@ -25,11 +29,12 @@ impl<B, S: warp::Stream<Item = Result<B, warp::Error>> + Send + Unpin> Pieces<B>
 /// Reads the whole body, after its head has been checked.
 ///
 /// # Errors
-/// 415, 411, 413, 408, or 400 when the client went away.
+/// 415, 411, 413, 408, 503 when there is no memory for it, or 400 when the client went away.
 pub(super) async fn read<B: Buf>(
     headers: &HeaderMap,
     pieces: &mut impl Pieces<B>,
     limits: &ConnectionLimits,
+    held: &mut Held,
 ) -> Result<Bytes, Problem> {
     check_media_type(headers)?;
     let Some(length) = length(headers) else {
@@ -39,12 +44,17 @@ pub(super) async fn read<B: Buf>(
         let detail = format!("a body has at most {} bytes", limits.body_bytes_max);
         return Err(Problem::new(Code::BodyTooLarge, detail));
     }
-    match tokio::time::timeout(limits.body_timeout, collect(pieces, length)).await {
-        Ok(body) => body,
-        Err(_) => {
-            let detail = format!("the whole body must come within {} s", limits.body_timeout.as_secs());
-            Err(Problem::new(Code::BodyTimeout, detail).close())
+    let late = |detail: String| Problem::new(Code::BodyTimeout, detail).close();
+    match tokio::time::timeout(limits.body_timeout, collect(pieces, length, limits.body_rate_min, held)).await
+    {
+        Ok(Err(NotCollected::Slow)) => {
+            let rate = limits.body_rate_min;
+            let seconds = RATE_WINDOW.as_secs();
+            Err(late(format!("a body must come at {rate} bytes a second or more, over {seconds} s")))
         }
+        Ok(Err(NotCollected::Refused(problem))) => Err(problem),
+        Ok(Ok(body)) => Ok(body),
+        Err(_) => Err(late(format!("the whole body must come within {} s", limits.body_timeout.as_secs()))),
     }
 }
 
@@ -112,20 +122,76 @@ fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn collect<B: Buf>(pieces: &mut impl Pieces<B>, length: u64) -> Result<Bytes, Problem> {
-    let gone = || Problem::new(Code::BadRequest, "the body ended too early").close();
-    let Some(first) = next(pieces).await else { return Ok(Bytes::new()) };
-    let mut first = first.map_err(|_| gone())?;
+/// Why a body is not there.
+enum NotCollected {
+    /// It came too slowly.
+    Slow,
+    Refused(Problem),
+}
+
+/// Collects a body of `length` bytes that comes at `rate_min` bytes a second or more. What is large is counted as it comes:
+/// what was only announced takes no memory.
+async fn collect<B: Buf>(
+    pieces: &mut impl Pieces<B>,
+    length: u64,
+    rate_min: u64,
+    held: &mut Held,
+) -> Result<Bytes, NotCollected> {
+    let gone = |_| NotCollected::Refused(Problem::new(Code::BadRequest, "the body ended too early").close());
+    let mut window = Window::new(rate_min);
+    let Some(first) = window.next(pieces).await? else { return Ok(Bytes::new()) };
+    let mut first = first.map_err(gone)?;
+    let counted = length > SMALL_BYTES_MAX as u64;
+    let mut count = |bytes: usize| match counted {
+        // The connection closes, for else all that is still to come would have to be taken.
+        true => held.take(bytes).map_err(|problem| NotCollected::Refused(problem.close())),
+        false => Ok(()),
+    };
+    count(first.remaining())?;
     if first.remaining() as u64 >= length {
         // The usual case: the whole body came with one read, and is not copied.
         return Ok(first.copy_to_bytes(first.remaining()));
     }
     let mut whole = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     push(&mut whole, first);
-    while let Some(piece) = next(pieces).await {
-        push(&mut whole, piece.map_err(|_| gone())?);
+    while let Some(piece) = window.next(pieces).await? {
+        let piece = piece.map_err(gone)?;
+        count(piece.remaining())?;
+        push(&mut whole, piece);
     }
     Ok(whole.into())
+}
+
+/// A time in which so and so many bytes must come.
+struct Window {
+    bytes_min: u64,
+    bytes: u64,
+    until: Instant,
+}
+
+impl Window {
+    fn new(rate_min: u64) -> Window {
+        let bytes_min = rate_min.saturating_mul(RATE_WINDOW.as_secs());
+        Window { bytes_min, bytes: 0, until: Instant::now() + RATE_WINDOW }
+    }
+
+    /// The next piece, unless it does not come in time.
+    async fn next<B: Buf>(
+        &mut self,
+        pieces: &mut impl Pieces<B>,
+    ) -> Result<Option<Result<B, warp::Error>>, NotCollected> {
+        if self.bytes_min == 0 {
+            return Ok(next(pieces).await);
+        }
+        let piece = timeout_at(self.until, next(pieces)).await.map_err(|_| NotCollected::Slow)?;
+        if let Some(Ok(piece)) = &piece {
+            self.bytes += piece.remaining() as u64;
+            if self.bytes >= self.bytes_min {
+                (self.bytes, self.until) = (0, Instant::now() + RATE_WINDOW);
+            }
+        }
+        Ok(piece)
+    }
 }
 
 fn push(whole: &mut Vec<u8>, mut piece: impl Buf) {

@@ -17,7 +17,6 @@ use super::channels;
 use super::history::LIMIT_MAX;
 use super::messages::write_json;
 use super::problem::{Code, Problem};
-use super::reply;
 use super::shapes::{Channel, User};
 use super::texts::read_each;
 use crate::ids::{self, IdKind};
@@ -36,7 +35,7 @@ pub(super) async fn boot(mut call: Call) -> Result<Response, Problem> {
     std::mem::take(&mut call.query).finish()?;
     let user = call.caller()?.user;
     let read = move |server: &Server| read_state(server, user, each);
-    Ok(reply::json_bytes(http::StatusCode::OK, call.server.heavy_read(read).await?))
+    call.server.large_answer(call.holder(), call.server.heavy_read(call.holder(), read).await?)
 }
 
 /// The state but for the messages.

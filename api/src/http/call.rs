@@ -8,26 +8,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use governor::clock::DefaultClock;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use scrollback_log::{Offset, Timestamp};
 use scrollback_projections::Views;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tracing::Span;
 use warp::path::FullPath;
+use warp::reply::Response;
 
 use super::identity::{Caller, Edges};
+use super::in_flight::{Held, Holder, InFlight, Reads};
 use super::limits::SignInLimits;
 use super::problem::{Code, Problem};
 use super::query::Query;
+use super::reply;
 use super::setup_token::SetupToken;
 use crate::commands::{Answer, Command};
 use crate::node::Node;
 use crate::streams::{Sources, Streams};
 use crate::vault::VaultError;
 
-/// How many requests read many records of the log at once; each holds a few MiB at most.
-const HEAVY_READS_MAX: usize = 8;
 /// How long a request waits for the state that `at_least` asks for.
 pub(super) const BEHIND_AFTER: Duration = Duration::from_secs(5);
 /// When a client may ask again for a state that was not reached.
@@ -46,6 +47,8 @@ pub struct Server {
     /// Turns true when the server begins to stop.
     pub(super) stopping: watch::Receiver<bool>,
     heavy_reads: Semaphore,
+    reads: Reads,
+    pub(super) in_flight: InFlight,
     /// One backup at a time: it reads as fast as it is taken.
     pub(super) backups: Arc<Semaphore>,
     /// Once true, always true: users are never forgotten.
@@ -67,6 +70,8 @@ pub(super) struct Call {
     pub(super) body: Bytes,
     /// Who sends it; always somebody where the route wants that.
     pub(super) caller: Option<Caller>,
+    /// The memory of the body, for as long as the call lives.
+    pub(super) _held: Held,
 }
 
 impl Server {
@@ -90,7 +95,9 @@ impl Server {
             edges: Edges::new(&settings),
             sign_ins: SignInLimits::new(settings.sign_in_burst, DefaultClock::default()),
             setup_token: (open_to_others && !set_up).then(SetupToken::draw),
-            heavy_reads: Semaphore::new(HEAVY_READS_MAX),
+            heavy_reads: Semaphore::new(settings.heavy_reads_max.clamp(1, Semaphore::MAX_PERMITS)),
+            reads: Reads::default(),
+            in_flight: InFlight::new(settings.in_flight_bytes_max),
             backups: Arc::new(Semaphore::new(1)),
             set_up: AtomicBool::new(set_up),
             streams: Streams::start(sources, settings.streams.clone(), settings.drain_timeout),
@@ -173,14 +180,16 @@ impl Server {
         }
     }
 
-    /// Runs what reads many records, a bounded number of them at once.
+    /// Runs what reads many records, a bounded number of them at once; a bounded number of each holder's waits.
     ///
     /// # Errors
-    /// As for [`Server::blocking`].
+    /// As for [`Server::blocking`]; [`Code::Busy`] when too many of the holder's wait.
     pub(super) async fn heavy_read<T: Send + 'static>(
         self: &Arc<Self>,
+        holder: Holder,
         work: impl FnOnce(&Server) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
+        let _reading = self.reads.begin(holder)?;
         // The semaphore is never closed.
         let _permit = self.heavy_reads.acquire().await.map_err(|_| Problem::plain(Code::Internal))?;
         self.blocking(work).await
@@ -224,12 +233,27 @@ impl Call {
         self.path.as_str().get(self.variable.clone()).unwrap_or("")
     }
 
+    /// Who holds the memory that this costs.
+    pub(super) fn holder(&self) -> Holder {
+        Holder::of(self.caller.as_ref(), self.address)
+    }
+
     /// Who sends it.
     ///
     /// # Errors
     /// 401 when nobody is known; on a route that wants somebody the routing has seen to that.
     pub(super) fn caller(&self) -> Result<&Caller, Problem> {
         self.caller.as_ref().ok_or_else(|| Problem::plain(Code::Unauthenticated))
+    }
+}
+
+impl Server {
+    /// 200 with JSON that may be large.
+    ///
+    /// # Errors
+    /// [`Code::Busy`] when there is no room for it beside what others have not taken yet.
+    pub(super) fn large_answer(&self, holder: Holder, json: Vec<u8>) -> Result<Response, Problem> {
+        Ok(reply::json_bytes(StatusCode::OK, self.in_flight.answer(holder, json)?))
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) async fn list(mut call: Call) -> Result<Response, Problem> {
         return Ok(reply::ok(&Channels { channels: all.collect() }));
     };
     let read = move |server: &Server| shown_past(server, &past);
-    Ok(reply::ok(&Channels { channels: call.server.heavy_read(read).await? }))
+    Ok(reply::ok(&Channels { channels: call.server.heavy_read(call.holder(), read).await? }))
 }
 
 /// The channels of a past state. A name is shown if the channel is still there, and else not even looked at.
@@ -85,7 +85,7 @@ fn shown_past(server: &Server, past: &Views) -> Result<Vec<Channel>, Problem> {
 pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
     let by = call.caller()?.user;
     let channel = ids::parse(IdKind::Channel, call.variable(), call.server.views().origins())
-        .ok_or_else(|| Problem::new(Code::NotFound, "there is no such channel"))?;
+        .ok_or_else(|| Problem::plain(Code::NotFound))?;
     let Answer::Done { offset, .. } = call.server.submit(Command::DeleteChannel { channel, by }).await?
     else {
         return Err(Problem::plain(Code::Internal));

@@ -17,7 +17,6 @@ use super::messages::write_json;
 use super::past::State;
 use super::problem::{Code, Problem};
 use super::query::Query;
-use super::reply;
 use super::texts::read_each;
 use crate::ids::{self, IdKind};
 
@@ -51,7 +50,7 @@ pub(super) async fn page(mut call: Call) -> Result<Response, Problem> {
         ids::parse(IdKind::Channel, call.variable(), call.server.views().origins()).ok_or_else(unknown)?;
     let state = State::asked(&call.server, at).await?;
     let read = move |server: &Server| read_page(server, &state, channel, wanted, limit)?.ok_or_else(unknown);
-    Ok(reply::json_bytes(http::StatusCode::OK, call.server.heavy_read(read).await?))
+    call.server.large_answer(call.holder(), call.server.heavy_read(call.holder(), read).await?)
 }
 
 fn read_query(query: &mut Query) -> Result<(Wanted, usize), Problem> {

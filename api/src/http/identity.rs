@@ -13,6 +13,11 @@ use super::problem::{Code, Problem};
 use crate::settings::{PublicUrl, Settings, origin_of};
 use crate::vault::Session;
 
+/// What a browser says of the page that makes a request: where it is of, compared with where the request goes.
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+/// What it says of our own pages, and of what the user typed. A page of the same site is another origin, and foreign.
+const OWN_SITES: [&[u8]; 2] = [b"same-origin", b"none"];
+
 /// How long a browser keeps the cookie; the server ends idle sessions long before.
 const COOKIE_SECONDS: u32 = 400 * 24 * 60 * 60;
 
@@ -91,7 +96,8 @@ impl Edges {
         self.proxies.trust(address)
     }
 
-    /// Refuses an unsafe request that a page of another origin makes a browser send. Programs send no `Origin`.
+    /// Refuses an unsafe request that a page of another origin makes a browser send. Where there is an `Origin` it decides;
+    /// where there is none, what the browser says of the page's site does. Programs send neither.
     ///
     /// # Errors
     /// [`Code::ForeignOrigin`].
@@ -104,8 +110,13 @@ impl Edges {
         if method.is_safe() {
             return Ok(());
         }
-        let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-        let own = origin.to_str().is_ok_and(|origin| self.is_own(origin, headers, peer));
+        // More than one of either is said by no browser, so each has to be good.
+        let mut origins = headers.get_all(ORIGIN).iter().peekable();
+        let own = if origins.peek().is_some() {
+            origins.all(|origin| origin.to_str().is_ok_and(|origin| self.is_own(origin, headers, peer)))
+        } else {
+            headers.get_all(SEC_FETCH_SITE).iter().all(|site| OWN_SITES.contains(&site.as_bytes()))
+        };
         if own {
             Ok(())
         } else {

@@ -30,7 +30,7 @@ pub(super) async fn send(call: Call) -> Result<Response, Problem> {
         BodyError::Blank | BodyError::Control => Problem::new(Code::BadBody, error.to_string()),
     })?;
     let (server, sender) = (&call.server, call.caller()?.user);
-    let unknown = || Problem::new(Code::NotFound, "there is no such channel");
+    let unknown = || Problem::plain(Code::NotFound);
     let (channel, origin, sender_id) = {
         let views = server.views();
         let origins = views.origins();
@@ -73,7 +73,7 @@ fn message_id(origin: Origin, offset: scrollback_log::Offset) -> String {
 
 /// `DELETE /api/messages/ID`.
 pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
-    let unknown = || Problem::new(Code::NotFound, "there is no such message");
+    let unknown = || Problem::plain(Code::NotFound);
     let by = call.caller()?.user;
     let offset =
         ids::parse(IdKind::Message, call.variable(), call.server.views().origins()).ok_or_else(unknown)?;

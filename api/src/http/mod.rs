@@ -28,6 +28,7 @@ mod health;
 mod history;
 mod idempotency;
 mod identity;
+mod in_flight;
 mod invitations;
 mod limits;
 mod messages;

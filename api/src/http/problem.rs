@@ -21,7 +21,7 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 /// What a problem's `type` is the code appended to.
 const TYPE_PREFIX: &str = "urn:scrollback:problem:";
 /// When a client may try again what was refused because too much waited.
-const BUSY_RETRY: Duration = Duration::from_secs(1);
+pub(super) const BUSY_RETRY: Duration = Duration::from_secs(1);
 /// When a client may try again what was refused because the disk was nearly full, or the server stopping.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 

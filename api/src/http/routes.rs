@@ -23,6 +23,7 @@ use super::accept::Peer;
 use super::body::{self, Pieces};
 use super::call::{Call, Server};
 use super::front::Front;
+use super::in_flight::Holder;
 use super::problem::{Code, Problem};
 use super::query::Query;
 use super::requests::Requested;
@@ -287,14 +288,15 @@ async fn admit<B: Buf>(
     server.edges.check_origin(&method, &headers, peer)?;
     let caller = if route.wants_caller { Some(server.authenticate(&headers)?) } else { None };
     let query = read_query(server, route, &query).await?;
+    let address = server.edges.address(peer, &headers);
+    let mut held = server.in_flight.hold(Holder::of(caller.as_ref(), address));
     let body = if route.takes_body {
-        body::read(&headers, pieces, &server.node.settings.connections).await?
+        body::read(&headers, pieces, &server.node.settings.connections, &mut held).await?
     } else {
         Bytes::new()
     };
-    let address = server.edges.address(peer, &headers);
     let server = Arc::clone(server);
-    let call = Call { server, method, path, variable, query, headers, address, caller, body };
+    let call = Call { server, method, path, variable, query, headers, address, caller, body, _held: held };
     Ok(Admitted::Call((route.handler)(call)))
 }
 

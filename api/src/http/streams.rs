@@ -7,7 +7,6 @@ use warp::reply::Response;
 
 use super::call::Call;
 use super::problem::Problem;
-use super::reply;
 use crate::streams::{Reader, http};
 use crate::vault::Session;
 
@@ -43,6 +42,7 @@ pub(super) async fn events(call: Call) -> Result<Response, Problem> {
 /// `GET /api/events/poll`.
 pub(super) async fn poll(call: Call) -> Result<Response, Problem> {
     let reader = Arc::new(Opener::of(&call)?);
-    let page = http::poll(Arc::clone(&call.server.streams), reader, call.query).await?;
-    Ok(reply::json_bytes(::http::StatusCode::OK, page))
+    let (server, holder) = (Arc::clone(&call.server), call.holder());
+    let page = http::poll(Arc::clone(&server.streams), reader, call.query).await?;
+    server.large_answer(holder, page)
 }

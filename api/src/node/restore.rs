@@ -240,6 +240,7 @@ fn open_vault(dir: &DataDir, is_copied: bool) -> Result<Vault, NodeError> {
             // All of them are ended.
             session_lives: SessionLives { idle: Duration::MAX, whole: Duration::MAX },
             password_hashers_max: 1,
+            password_waiters_max: 0,
             space: Space::new(dir.root().to_owned(), 0),
             failed: watch::Sender::new(false),
         };

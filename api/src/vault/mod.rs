@@ -74,6 +74,8 @@ pub struct VaultOptions {
     pub session_lives: SessionLives,
     /// How many password hashes are computed at once.
     pub password_hashers_max: usize,
+    /// How many more wait for their turn.
+    pub password_waiters_max: usize,
     /// Says whether there is room for writes.
     pub space: Space,
     /// Is set when a write has failed: what reached the disk is unknown, and the process is to end.
@@ -122,7 +124,7 @@ impl Vault {
             sessions: db.tree(stored::SESSIONS)?,
             invitations: db.tree(stored::INVITATIONS)?,
             db,
-            passwords: Passwords::new(options.password_hashers_max),
+            passwords: Passwords::new(options.password_hashers_max, options.password_waiters_max),
             memory: RwLock::default(),
             changing: Mutex::new(()),
             revocations: watch::Sender::new(0),

@@ -1,18 +1,23 @@
-//! Password hashing: Argon2id with 19 MiB, two passes, one lane, and only so many at once.
+//! Password hashing: Argon2id with 19 MiB, two passes, one lane; only so many at once, and only so many that wait.
+//!
+//! Each is computed on a thread of low priority, so that a storm of log-ins takes processor time that nobody else wants.
 
 use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::figures::figures;
 use crate::names::Password;
 
 /// How much memory one hash takes.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// How much a hashing thread steps back behind those that serve.
+const NICE: i32 = 10;
 
 /// What a claimed password is compared with when there is no such user: the comparison takes as long and never matches,
 /// because no password is empty.
@@ -56,19 +61,36 @@ pub enum HashError {
     /// The server is stopping.
     #[error("a password could not be hashed because the server is stopping")]
     Stopping,
+    /// As many wait as may. Nothing was computed.
+    #[error("too many passwords wait to be hashed")]
+    Busy,
+    /// The thread could not be started, or died.
+    #[error("a password could not be hashed: its thread failed")]
+    NoThread,
 }
 
-/// Hashes and compares passwords, a bounded number at a time.
+/// Hashes and compares passwords, a bounded number at a time; a bounded number waits.
 #[derive(Clone, Debug)]
 pub struct Passwords {
+    /// Permits for those that are computed.
     running: Arc<Semaphore>,
+    /// Permits for those that are computed or wait.
+    admitted: Arc<Semaphore>,
+}
+
+/// What lets a hash be computed.
+struct Permits {
+    _running: OwnedSemaphorePermit,
+    _admitted: OwnedSemaphorePermit,
 }
 
 impl Passwords {
-    /// At most `hashers_max` hashes are computed at once, at least one.
+    /// At most `hashers_max` hashes are computed at once, at least one, and at most `waiters_max` more wait for that.
     #[must_use]
-    pub fn new(hashers_max: usize) -> Passwords {
-        Passwords { running: Arc::new(Semaphore::new(hashers_max.clamp(1, Semaphore::MAX_PERMITS))) }
+    pub fn new(hashers_max: usize, waiters_max: usize) -> Passwords {
+        let running = hashers_max.clamp(1, Semaphore::MAX_PERMITS);
+        let admitted = running.saturating_add(waiters_max).min(Semaphore::MAX_PERMITS);
+        Passwords { running: Arc::new(Semaphore::new(running)), admitted: Arc::new(Semaphore::new(admitted)) }
     }
 
     /// The password's hash, with a new salt.
@@ -76,8 +98,8 @@ impl Passwords {
     /// # Errors
     /// See [`HashError`].
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
-        let permit = self.permit().await?;
-        in_the_background(permit, move || hash(&password)).await
+        let permits = self.permits().await?;
+        in_the_background(permits, move || hash(&password)).await
     }
 
     /// Whether the password is the hashed one. Without a hash, because there is no such user, the answer is no and takes
@@ -86,8 +108,8 @@ impl Passwords {
     /// # Errors
     /// See [`HashError`].
     pub async fn matches(&self, hash: Option<PasswordHash>, password: Password) -> Result<bool, HashError> {
-        let permit = self.permit().await?;
-        in_the_background(permit, move || matches(hash.as_ref(), &password)).await
+        let permits = self.permits().await?;
+        in_the_background(permits, move || matches(hash.as_ref(), &password)).await
     }
 
     /// The password's hash, for threads outside an async runtime.
@@ -98,32 +120,45 @@ impl Passwords {
         hash(password)
     }
 
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, HashError> {
-        Arc::clone(&self.running).acquire_owned().await.map_err(|_| HashError::Stopping)
+    async fn permits(&self) -> Result<Permits, HashError> {
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| HashError::Busy)?;
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| HashError::Stopping)?;
+        Ok(Permits { _running: running, _admitted: admitted })
     }
 }
 
-/// Runs `work` on a thread that may block. The permit goes along: a request that goes away does not let another hash
-/// begin before its own has ended.
+/// Runs `work` on a thread of its own, which costs nothing beside a hash. The permits go along: a request that goes away
+/// does not let another hash begin before its own has ended.
 async fn in_the_background<T: Send + 'static>(
-    permit: OwnedSemaphorePermit,
+    permits: Permits,
     work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
 ) -> Result<T, HashError> {
+    let (tell, outcome) = oneshot::channel();
     let work = move || {
+        if let Err(error) = rustix::process::nice(NICE) {
+            tracing::debug!(%error, "a password is hashed at the usual priority");
+        }
         let outcome = work();
-        drop(permit);
-        outcome
+        drop(permits);
+        // Nobody listens when the request has gone away.
+        let _ = tell.send(outcome);
     };
-    tokio::task::spawn_blocking(work).await.map_err(|_| HashError::Stopping)?
+    std::thread::Builder::new().name("password".into()).spawn(work).map_err(|error| {
+        tracing::error!(%error, "a thread to hash a password could not be started");
+        HashError::NoThread
+    })?;
+    outcome.await.map_err(|_| HashError::NoThread)?
 }
 
 fn hash(password: &Password) -> Result<PasswordHash, HashError> {
+    figures().password_hashes.increment(1);
     let salt: [u8; 16] = rand::random();
     let hash: Phc = hasher()?.hash_password_with_salt(password.bytes(), &salt).map_err(refused)?;
     Ok(PasswordHash(hash.to_string().into()))
 }
 
 fn matches(hash: Option<&PasswordHash>, password: &Password) -> Result<bool, HashError> {
+    figures().password_hashes.increment(1);
     let known = Phc::new(hash.map_or(NOBODY, PasswordHash::as_str)).map_err(refused)?;
     // The crate compares in constant time.
     let same = hasher()?.verify_password(password.bytes(), &known).is_ok();
@@ -175,11 +210,38 @@ mod tests {
 
     #[tokio::test]
     async fn hashing_waits_its_turn_and_answers() {
-        let passwords = Passwords::new(1);
+        let passwords = Passwords::new(1, 1);
         let one = passwords.hash(password("correct horse"));
         let other = passwords.hash(password("battery staple"));
         let (one, other) = tokio::join!(one, other);
         assert!(passwords.matches(Some(one.unwrap()), password("correct horse")).await.unwrap());
         assert!(!passwords.matches(Some(other.unwrap()), password("correct horse")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn as_many_wait_as_may_and_one_more_is_told_at_once() {
+        let passwords = Passwords::new(1, 2);
+        let hold = passwords.permits().await.unwrap();
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                let passwords = passwords.clone();
+                tokio::spawn(async move { passwords.hash(password("correct horse")).await })
+            })
+            .collect();
+        while passwords.admitted.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let refused = passwords.matches(None, password("correct horse")).await;
+        assert!(matches!(refused, Err(HashError::Busy)), "{refused:?}");
+        // One that gives up makes room.
+        waiting[0].abort();
+        while passwords.admitted.available_permits() == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(hold);
+        assert!(!passwords.matches(None, password("correct horse")).await.unwrap());
+        let mut waiting = waiting;
+        waiting.pop().unwrap().await.unwrap().unwrap();
+        assert_eq!(passwords.admitted.available_permits(), 3);
     }
 }

@@ -38,6 +38,7 @@ impl Place {
                 failed: self.failed.clone(),
                 session_lives: SessionLives { idle: 7 * DAY, whole: 400 * DAY },
                 password_hashers_max: 1,
+                password_waiters_max: 8,
                 space,
             },
         )
@@ -330,6 +331,7 @@ fn a_damaged_entry_is_reported_and_not_served() {
             failed: place.failed.clone(),
             session_lives: SessionLives { idle: DAY, whole: 400 * DAY },
             password_hashers_max: 1,
+            password_waiters_max: 8,
             space,
         };
         let opened = Vault::open(&place.path, &options);

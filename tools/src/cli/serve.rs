@@ -73,10 +73,19 @@ pub(crate) struct Serve {
     /// How long a request's body may take
     #[arg(long, env = "SCROLLBACK_BODY_TIMEOUT", default_value = "30s", value_name = "TIME", value_parser = duration)]
     body_timeout: Duration,
+    /// The least bytes a second at which a body must come, looked at every 10 s; 0 for no such limit
+    #[arg(long, env = "SCROLLBACK_BODY_RATE_MIN", default_value = "1KiB", value_name = "SIZE")]
+    body_rate_min: ByteSize,
+    /// How many requests read many records at once: boots, pages, looks back
+    #[arg(long, env = "SCROLLBACK_HEAVY_READS_MAX", default_value_t = 8, value_name = "N")]
+    heavy_reads_max: usize,
+    /// The most bytes of larger bodies and answers in memory at once
+    #[arg(long, env = "SCROLLBACK_IN_FLIGHT_BYTES_MAX", default_value = "64MiB", value_name = "SIZE")]
+    in_flight_bytes_max: ByteSize,
     /// The time between a stream's heartbeats
     #[arg(long, env = "SCROLLBACK_HEARTBEAT", default_value = "15s", value_name = "TIME", value_parser = duration)]
     heartbeat: Duration,
-    /// How long a stream's socket may take nothing before it ends as slow
+    /// How long a socket may take nothing of an answer or a stream before it ends as slow
     #[arg(long, env = "SCROLLBACK_WRITE_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration)]
     write_timeout: Duration,
     /// The most bytes of encoded frames kept for readers near the head
@@ -94,6 +103,12 @@ pub(crate) struct Serve {
     /// How many sign-ins an account or an address may try at once, then that many a minute
     #[arg(long, env = "SCROLLBACK_SIGN_IN_BURST", default_value_t = 10, value_name = "N")]
     sign_in_burst: u32,
+    /// How many password hashes are computed at once, 19 MiB each; half the cores if not given
+    #[arg(long, env = "SCROLLBACK_PASSWORD_HASHERS_MAX", value_name = "N")]
+    password_hashers_max: Option<NonZeroUsize>,
+    /// How many more wait for that; then log-ins are refused as busy
+    #[arg(long, env = "SCROLLBACK_PASSWORD_WAITERS_MAX", default_value_t = 32, value_name = "N")]
+    password_waiters_max: usize,
     /// How long open requests and streams may take to end at a stop
     #[arg(long, env = "SCROLLBACK_DRAIN_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = duration)]
     drain_timeout: Duration,
@@ -141,7 +156,14 @@ impl Serve {
         settings.storage.free_bytes_min = self.free_bytes_min.as_u64();
         settings.storage.cache_bytes = self.cache_bytes.as_u64();
         settings.storage.scrub_records_per_second = self.scrub_rate;
+        settings.connections.body_rate_min = self.body_rate_min.as_u64();
+        settings.heavy_reads_max = self.heavy_reads_max;
+        settings.in_flight_bytes_max =
+            usize::try_from(self.in_flight_bytes_max.as_u64()).unwrap_or(usize::MAX);
         settings.sign_in_burst = self.sign_in_burst;
+        settings.password_hashers_max =
+            self.password_hashers_max.map_or(settings.password_hashers_max, NonZeroUsize::get);
+        settings.password_waiters_max = self.password_waiters_max;
         settings.drain_timeout = self.drain_timeout;
         settings
     }

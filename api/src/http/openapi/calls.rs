@@ -250,6 +250,7 @@ pub(super) static CALLS: &[Described] = &[
         )],
         answers: (200, JSON, Some(named::<Boot<'_>>)),
         effect: Effect::Reads,
+        problems: &[Code::Busy],
         ..chat("boot", "GET", "/api/boot", "One state of everything, exact at its resume point.")
     },
     Described {
@@ -348,7 +349,7 @@ pub(super) static CALLS: &[Described] = &[
         ],
         answers: (200, "text/event-stream", Some(text)),
         effect: Effect::Reads,
-        problems: &[Code::BadResumePoint, Code::Draining],
+        problems: &[Code::BadResumePoint, Code::Busy, Code::Draining],
         ..chat("events", "GET", "/api/events", "The events after a place in the log, and all that follow.")
     },
     Described {
@@ -378,7 +379,7 @@ pub(super) static CALLS: &[Described] = &[
         ],
         answers: (200, JSON, Some(|| RefOr::Ref(Ref::from_schema_name("Poll")))),
         effect: Effect::Reads,
-        problems: &[Code::BadResumePoint, Code::Draining],
+        problems: &[Code::BadResumePoint, Code::Busy, Code::Draining],
         ..chat("poll", "GET", "/api/events/poll", "The events after a place in the log, once.")
     },
     Described {

@@ -236,6 +236,8 @@ fn problems(route: &Route, described: &Described) -> BTreeMap<u16, Vec<Code>> {
         &[
             Code::NotJson,
             Code::BodyTimeout,
+            // There is no memory for it.
+            Code::Busy,
             Code::LengthRequired,
             Code::BodyTooLarge,
             Code::UnsupportedMediaType,

@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) mod http;
+pub(crate) mod latency;
 pub(crate) mod paper;
 pub(crate) mod proxy;
 pub(crate) mod random;
