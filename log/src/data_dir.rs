@@ -16,11 +16,16 @@
 //! is there may be thrown away. Without both files, anything that looks like a log is a log that has lost its name,
 //! and is not touched.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+mod files;
+mod kept;
+
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+
+pub use files::{create_private_dir, fsync_dir, write_atomically};
 
 const LOCK: &str = "LOCK";
 const CURRENT: &str = "CURRENT";
@@ -284,42 +289,6 @@ impl DataDir {
         remove_if_there(&self.witness_of(number))
     }
 
-    /// Makes sure that the current log will be kept once it is replaced: `kept/N` gets copies of all that belongs to it, and
-    /// [`DataDir::remove_other_logs`] will move it there when `next` takes its place. The vault must not be open. Does nothing in
-    /// a new directory.
-    ///
-    /// # Errors
-    /// [`DataDirError::Io`].
-    pub fn keep_current_log(&self, next: u64) -> Result<Option<PathBuf>, DataDirError> {
-        let Some(current) = self.current() else { return Ok(None) };
-        // Where nothing names the current log, any of them can be the one that somebody will want.
-        for other in self.unnamed_logs()?.into_iter().filter(|other| ![current, next].contains(other)) {
-            self.keep_log(other)?;
-        }
-        self.keep_log(current).map(Some)
-    }
-
-    fn keep_log(&self, number: u64) -> Result<PathBuf, DataDirError> {
-        let place = self.kept_place(number);
-        if exists(&place)? {
-            std::fs::remove_dir_all(&place).map_err(at(&place))?;
-        }
-        create_private_dir(&place).map_err(at(&place))?;
-        for name in [WITNESS, VAULT] {
-            let from = self.root.join(name);
-            if exists(&from)? {
-                copy_durably(&from, &place.join(name)).map_err(at(&from))?;
-            }
-        }
-        let current = place.join(CURRENT);
-        write_atomically(&current, current_text(number).as_bytes()).map_err(at(&current))?;
-        // Empty: the log's place, and the sign that it is to come here.
-        let log = place.join(log_name(number));
-        create_private_dir(&log).map_err(at(&log))?;
-        fsync_dir(&place).map_err(at(&place))?;
-        Ok(place)
-    }
-
     /// Removes the logs that are not the current one, or moves them to where they are kept: what `compact`, `restore` and a
     /// migration leave. Called once the current log has been found sound.
     ///
@@ -327,37 +296,8 @@ impl DataDir {
     /// [`DataDirError::Io`].
     pub fn remove_other_logs(&self) -> Result<(), DataDirError> {
         let Some(current) = self.current() else { return Ok(()) };
-        let kept = self.kept_place(current);
-        if exists(&kept)? {
-            // The replacing was interrupted; these are only copies.
-            std::fs::remove_dir_all(&kept).map_err(at(&kept))?;
-        }
-        for number in logs(&self.root)?.into_iter().filter(|number| *number != current) {
-            let (log, place) = (self.log_dir(number), self.kept_place(number).join(log_name(number)));
-            if exists(&place)? {
-                // Replaces the empty directory, and nothing else.
-                std::fs::rename(&log, &place).map_err(at(&place))?;
-                fsync_dir(&self.kept_place(number)).map_err(at(&place))?;
-            }
-        }
+        self.move_to_kept(current)?;
         remove_logs(&self.root, |number| number != current)
-    }
-
-    /// Removes the logs that were kept when they were replaced.
-    ///
-    /// # Errors
-    /// [`DataDirError::Io`].
-    pub fn remove_kept_logs(&self) -> Result<(), DataDirError> {
-        let kept = self.kept();
-        if exists(&kept)? {
-            std::fs::remove_dir_all(&kept).map_err(at(&kept))?;
-            fsync_dir(&self.root).map_err(at(&self.root))?;
-        }
-        Ok(())
-    }
-
-    fn kept_place(&self, number: u64) -> PathBuf {
-        self.kept().join(number.to_string())
     }
 }
 
@@ -432,22 +372,6 @@ fn settle_witness(root: &Path, current: u64) -> Result<(), DataDirError> {
         }
     }
     Ok(())
-}
-
-/// Copies a file, or a directory with all that is in it, durably but for its own entry.
-fn copy_durably(from: &Path, to: &Path) -> io::Result<()> {
-    if from.is_dir() {
-        create_private_dir(to)?;
-        for entry in std::fs::read_dir(from)? {
-            let name = entry?.file_name();
-            copy_durably(&from.join(&name), &to.join(&name))?;
-        }
-        return fsync_dir(to);
-    }
-    // What is copied is a vault and a witness: small enough to be held.
-    let mut copy = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to)?;
-    copy.write_all(&std::fs::read(from)?)?;
-    copy.sync_all()
 }
 
 fn lock(root: &Path) -> Result<File, DataDirError> {
@@ -558,43 +482,4 @@ fn remove_if_there(path: &Path) -> Result<(), DataDirError> {
 fn at(path: &Path) -> impl Fn(io::Error) -> DataDirError + use<> {
     let path = path.display().to_string();
     move |source| DataDirError::Io { path: path.clone(), source }
-}
-
-/// Creates the directory `path`, and those above it that are missing, with mode 0700 whatever the umask says. An
-/// existing directory is left as it is.
-///
-/// # Errors
-/// When the operating system refuses.
-pub fn create_private_dir(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
-    path.canonicalize()?.parent().map_or(Ok(()), fsync_dir)
-}
-
-/// Makes a directory's entries durable.
-///
-/// # Errors
-/// When the operating system refuses.
-pub fn fsync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-/// Writes the file `path` with mode 0600 such that a crash leaves it as it was or with exactly `bytes`: to a file
-/// beside it, synced, renamed over it, and the directory synced.
-///
-/// # Errors
-/// When the operating system refuses.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    path.parent().map_or(Ok(()), fsync_dir)
 }

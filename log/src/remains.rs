@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::chunk::Header;
 use crate::data_dir::DataDir;
-use crate::engine::chunked::{self, ChunkStore, scan_store};
+use crate::engine::chunked::{self, ChunkStore, StoreError, scan_store};
 use crate::engine::sled::SledStore;
 use crate::open::{self, LogOptions, OpenError};
 use crate::{ChainValue, Log, Offset, ReadError, Visit};
@@ -72,19 +72,22 @@ impl Remains {
             if here.is_some() && there.is_some() {
                 return Some((at, here == there));
             }
-            at = self.next_key(at).unwrap_or(at.plus(READ_ON_AFTER));
+            at = self.next_key(at).ok().flatten().unwrap_or(at.plus(READ_ON_AFTER));
         }
         None
     }
 
-    /// Where the next chunk after `at` begins, if that can be told.
-    fn next_key(&self, at: Offset) -> Option<Offset> {
+    /// Where the next chunk after `at` begins; none if there is none. A failure behind its key does not matter.
+    fn next_key(&self, at: Offset) -> Result<Option<Offset>, StoreError> {
         let mut found = None;
         let looked = self.store.ascend(at.next(), &mut |first, _| {
             found = Some(first);
             ControlFlow::Break(())
         });
-        looked.ok().and(found)
+        if found.is_none() {
+            looked?;
+        }
+        Ok(found)
     }
 
     /// Shows the records after `after` that can be read, in order. Returns what could not be, the first of each stretch: at
@@ -106,15 +109,10 @@ impl Remains {
                 errors.push(error);
             }
             let from_here = from.max(at.next());
-            let mut found = None;
-            let looked = self.store.ascend(from_here.next(), &mut |first, _| {
-                found = Some(first);
-                ControlFlow::Break(())
-            });
-            from = match (looked, found) {
-                (Ok(()), None) => return (errors, count),
-                (_, Some(first)) => first,
-                (Err(_), None) => {
+            from = match self.next_key(from_here) {
+                Ok(None) => return (errors, count),
+                Ok(Some(first)) => first,
+                Err(_) => {
                     jump = jump.saturating_mul(2);
                     from_here.plus(jump)
                 }

@@ -3,8 +3,9 @@
 
 mod common;
 
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::Scope;
 use std::time::Duration;
 
 use common::{Answer, Board, Command, Notes, append_notes, log_on, shown};
@@ -20,6 +21,18 @@ struct Running {
     thread: WriterThread<Board>,
     notes: Notes,
     batches: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Running {
+    /// Makes the loop wait, which it does when this returns, until something is sent.
+    fn hold<'scope>(&self, scope: &'scope Scope<'scope, '_>) -> Sender<()> {
+        let (go, until) = channel();
+        let (begun, has_begun) = channel();
+        let writer = self.writer.clone();
+        scope.spawn(move || writer.submit_blocking(Command::WaitAndTell(begun, until)));
+        has_begun.recv().unwrap();
+        go
+    }
 }
 
 fn options() -> WriterOptions {
@@ -257,12 +270,8 @@ fn a_full_queue_refuses_and_what_is_in_it_is_still_written_before_a_stop() {
     let mut options = options();
     options.queue_commands_max = 5;
     let running = start(&store, options);
-    let (go, until) = channel();
-    let (started, has_started) = channel();
     std::thread::scope(|scope| {
-        let writer = running.writer.clone();
-        scope.spawn(move || writer.submit_blocking(Command::WaitAndTell(started, until)));
-        has_started.recv().unwrap();
+        let go = running.hold(scope);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let waiting: Vec<_> = (0..5).map(|number| running.writer.submit(pin(&number.to_string()))).collect();
         let refused = running.writer.submit(pin("one too many"));
@@ -291,12 +300,8 @@ fn the_loop_comes_round_although_nothing_is_written_and_stands_still_while_it_wa
         }
     };
     come_round(0);
-    let (go, until) = channel();
-    let (started, has_started) = channel();
     std::thread::scope(|scope| {
-        let writer = running.writer.clone();
-        scope.spawn(move || writer.submit_blocking(Command::WaitAndTell(started, until)));
-        has_started.recv().unwrap();
+        let go = running.hold(scope);
         let stuck_at = running.writer.turns();
         for _ in 0..1000 {
             std::thread::yield_now();
