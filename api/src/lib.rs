@@ -8,6 +8,7 @@
 //! [`node::Node`] is an opened data directory with all of that running, with or without HTTP in front of it: `serve` and
 //! the offline commands that write use the same one.
 
+mod background;
 pub mod commands;
 pub mod expiry;
 mod figures;

@@ -24,7 +24,8 @@ use std::time::Duration;
 use scrollback_log::clock::Clock;
 use scrollback_log::data_dir::DataDir;
 use scrollback_log::{
-    Appender, Log, LogOptions, Offset, Origin, Timestamp, Writer, WriterOptions, WriterThread,
+    Appender, Head, Log, LogOptions, NewRecord, Offset, Origin, Timestamp, Writer, WriterOptions,
+    WriterThread,
 };
 use scrollback_projections::facts::{self, OriginStarted};
 use scrollback_projections::{
@@ -47,7 +48,7 @@ use crate::vault::{Vault, VaultOptions};
 use check::Check;
 use housekeeping::Housekeeping;
 
-/// How long, and how often, a checkpoint waits for the head of its views to be published.
+/// How long to wait until the head of the running views is published, and how often a checkpoint does so.
 const PUBLISHED_WAIT: Duration = Duration::from_millis(1);
 const PUBLISHED_TRIES: u32 = 5_000;
 
@@ -320,13 +321,32 @@ fn begin(
     if !space.for_writes() {
         return Err(NodeError::DiskFull { free_bytes_min: settings.storage.free_bytes_min });
     }
-    let record = facts::record(&OriginStarted { origin: Origin::draw() })
-        .map_err(|source| facts::FactError::Undecodable { offset: Offset::FIRST, source })?;
-    for sealed in appender.append(clock.now(), vec![record])? {
+    for sealed in appender.append(clock.now(), vec![new_origin()?])? {
         views.apply(&sealed.as_record())?;
     }
     appender.publish();
     Ok(())
+}
+
+/// The record that begins a run of a log.
+fn new_origin() -> Result<NewRecord, NodeError> {
+    facts::record(&OriginStarted { origin: Origin::draw() }).map_err(NodeError::unencodable)
+}
+
+/// Stores the views of a log that has become the current one, and closes it such that the next start finds it in order. Returns
+/// where it ends.
+fn store_and_close(
+    dir: &DataDir,
+    options: &LogOptions,
+    views: &Views,
+    log: Arc<Log>,
+    appender: Appender,
+) -> Result<Head, NodeError> {
+    checkpoint::write(&dir.views(), views, &log)?.commit()?;
+    let head = appender.head();
+    drop((log, appender));
+    scrollback_log::finish(dir, options)?;
+    Ok(head)
 }
 
 fn log_options(settings: &Settings) -> LogOptions {

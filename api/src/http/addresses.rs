@@ -3,15 +3,15 @@
 //! A trusted proxy has as many as it likes: its connections are many clients'. Of what comes through it every request
 //! counts as a connection of its client's for as long as it is being answered, and a stream for as long as it is open.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
 
 use super::forwarded::Proxies;
 use super::problem::{Code, Problem};
+use super::tally::{Tallied, Tally};
 use crate::figures::{RateLimit, figures};
 use crate::settings::Settings;
 
@@ -24,21 +24,18 @@ const IPV6_NETWORK_BITS: u32 = 64;
 pub(super) struct Addresses {
     most: Option<usize>,
     proxies: Proxies,
-    counts: Mutex<HashMap<IpAddr, usize>>,
+    counts: Tally<IpAddr>,
 }
 
 /// A counted connection of one address.
-pub(super) struct Entered {
-    addresses: Arc<Addresses>,
-    network: IpAddr,
-}
+pub(super) type Entered = Tallied<IpAddr>;
 
 impl Addresses {
     pub(super) fn new(settings: &Settings) -> Arc<Addresses> {
         Arc::new(Addresses {
             most: settings.connections.per_address_max,
             proxies: Proxies::new(&settings.trusted_proxies),
-            counts: Mutex::default(),
+            counts: Tally::default(),
         })
     }
 
@@ -46,7 +43,7 @@ impl Addresses {
     ///
     /// # Errors
     /// When the address has as many as it may.
-    pub(super) fn connect(self: &Arc<Self>, peer: IpAddr) -> Result<Option<Entered>, Problem> {
+    pub(super) fn connect(&self, peer: IpAddr) -> Result<Option<Entered>, Problem> {
         match self.most {
             Some(most) if !self.proxies.trust(peer) => self.enter(peer, most).map(Some),
             _ => Ok(None),
@@ -57,11 +54,7 @@ impl Addresses {
     ///
     /// # Errors
     /// As for [`Addresses::connect`].
-    pub(super) fn request(
-        self: &Arc<Self>,
-        peer: IpAddr,
-        headers: &HeaderMap,
-    ) -> Result<Option<Entered>, Problem> {
+    pub(super) fn request(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Option<Entered>, Problem> {
         match self.most {
             Some(most) if self.proxies.trust(peer) => {
                 self.enter(self.proxies.client(peer, headers), most).map(Some)
@@ -70,29 +63,12 @@ impl Addresses {
         }
     }
 
-    fn enter(self: &Arc<Self>, address: IpAddr, most: usize) -> Result<Entered, Problem> {
-        let network = network(address);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(network).or_default();
-        if *count >= most {
+    fn enter(&self, address: IpAddr, most: usize) -> Result<Entered, Problem> {
+        self.counts.enter(network(address), most).ok_or_else(|| {
             figures().rate_limited(RateLimit::Connections);
             let problem = Problem::new(Code::RateLimited, "too many connections from this address");
-            return Err(problem.retry_after(CROWDED_RETRY));
-        }
-        *count += 1;
-        Ok(Entered { addresses: Arc::clone(self), network })
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        let mut counts = self.addresses.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.network) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.network);
-            }
-        }
+            problem.retry_after(CROWDED_RETRY)
+        })
     }
 }
 
@@ -133,7 +109,7 @@ mod tests {
         assert!(addresses.connect(ip("2001:db8:0:1::1")).is_ok());
         drop(held);
         assert!(addresses.connect(ip("2001:db8::1")).unwrap().is_some());
-        assert!(addresses.counts.lock().unwrap().is_empty(), "nothing is kept of who is gone");
+        assert!(addresses.counts.is_empty(), "nothing is kept of who is gone");
         assert_eq!(network(ip("::ffff:192.0.2.7")), ip("192.0.2.7"));
     }
 

@@ -11,6 +11,7 @@ use scrollback_log::Offset;
 
 use super::identity::Caller;
 use super::problem::{BUSY_RETRY, Code, Problem};
+use super::tally::{Tallied, Tally, take_off};
 use crate::figures::figures;
 
 /// What is no larger than this is not counted: the connections bound it.
@@ -134,26 +135,17 @@ impl Drop for Held {
         }
         let mut taken = self.inner.lock();
         taken.all -= self.bytes;
-        if let Some(own) = taken.by.get_mut(&self.holder) {
-            *own -= self.bytes;
-            if *own == 0 {
-                taken.by.remove(&self.holder);
-            }
-        }
+        take_off(&mut taken.by, &self.holder, self.bytes);
         figures().in_flight_bytes.decrement(self.bytes as f64);
     }
 }
 
 /// The reads of many records that each sender has under way or waiting.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Reads(Arc<Mutex<HashMap<Holder, usize>>>);
+pub(super) struct Reads(Tally<Holder>);
 
 /// One of them.
-#[derive(Debug)]
-pub(super) struct Reading {
-    reads: Reads,
-    holder: Holder,
-}
+pub(super) type Reading = Tallied<Holder>;
 
 impl Reads {
     /// One more read.
@@ -161,29 +153,8 @@ impl Reads {
     /// # Errors
     /// [`Code::Busy`] when this sender has as many as anybody may have.
     pub(super) fn begin(&self, holder: Holder) -> Result<Reading, Problem> {
-        let mut by = self.lock();
-        let own = by.entry(holder).or_default();
-        if *own >= READS_MAX {
-            return Err(Problem::new(Code::Busy, "too many reads of yours wait").retry_after(BUSY_RETRY));
-        }
-        *own += 1;
-        Ok(Reading { reads: self.clone(), holder })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        let mut by = self.reads.lock();
-        if let Some(own) = by.get_mut(&self.holder) {
-            *own -= 1;
-            if *own == 0 {
-                by.remove(&self.holder);
-            }
-        }
+        let full = || Problem::new(Code::Busy, "too many reads of yours wait").retry_after(BUSY_RETRY);
+        self.0.enter(holder, READS_MAX).ok_or_else(full)
     }
 }
 
@@ -238,7 +209,7 @@ mod tests {
         begun.pop();
         begun.push(reads.begin(user(1)).unwrap());
         drop((begun, other));
-        assert!(reads.lock().is_empty());
+        assert!(reads.0.is_empty());
     }
 
     #[test]

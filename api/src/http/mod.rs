@@ -43,6 +43,7 @@ mod routes;
 mod setup_token;
 mod shapes;
 mod streams;
+mod tally;
 mod texts;
 mod tls;
 mod tokens;

@@ -52,6 +52,16 @@ impl Paper {
         Client::on(self.shake_hands(TcpStream::connect(server).await.unwrap(), &TLS13).await.unwrap())
     }
 
+    /// Both ends of a session.
+    async fn pair(&self) -> (Socket, TlsStream<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let raw = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let tls = self.tls();
+        let (server, client) = tokio::join!(tls.shake_hands(accepted), self.shake_hands(raw, &TLS13));
+        (server.unwrap(), client.unwrap())
+    }
+
     async fn shake_hands(
         &self,
         socket: TcpStream,
@@ -273,13 +283,7 @@ fn what_cannot_be_a_certificate_and_its_key_is_told_why() {
 
 #[tokio::test]
 async fn a_session_holds_little_for_a_client_that_takes_nothing_and_tells_when_it_takes_something() {
-    let paper = Paper::new();
-    let tls = paper.tls();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let raw = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (accepted, _) = listener.accept().await.unwrap();
-    let (server, client) = tokio::join!(tls.shake_hands(accepted), paper.shake_hands(raw, &TLS13));
-    let (mut server, mut client) = (server.unwrap(), client.unwrap());
+    let (mut server, mut client) = Paper::new().pair().await;
     const BYTES: usize = 64 << 20;
     let mut bytes = Bytes::from(vec![7; BYTES]);
     while server.try_send(&mut bytes).unwrap() != Sent::Nothing {}
@@ -317,14 +321,8 @@ async fn a_session_holds_little_for_a_client_that_takes_nothing_and_tells_when_i
 
 #[tokio::test]
 async fn what_is_encrypted_and_not_yet_sent_is_seen_to_be_stuck() {
-    let paper = Paper::new();
-    let tls = paper.tls();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let raw = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (accepted, _) = listener.accept().await.unwrap();
-    let (server, client) = tokio::join!(tls.shake_hands(accepted), paper.shake_hands(raw, &TLS13));
-    let (mut wire, watched) = Wire::new(server.unwrap(), 1 << 10);
-    let mut client = client.unwrap();
+    let (server, mut client) = Paper::new().pair().await;
+    let (mut wire, watched) = Wire::new(server, 1 << 10);
     let piece = vec![7; 1 << 10];
     // Small pieces, so that the last one is taken whole and only the flush behind it has to wait.
     let flushed = async |wire: &mut Wire| {

@@ -8,27 +8,24 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use scrollback_log::{Offset, Timestamp};
 use scrollback_projections::{OpenViewsError, Part, Views, fold_on};
 
-use super::Node;
+use super::{Node, PUBLISHED_WAIT};
+use crate::background::step_back;
 use crate::figures::{self, figures};
 
 /// How many records are folded before it is looked whether the server stops.
 const BLOCK_RECORDS: u64 = 8_192;
 /// How many records may be folded while the running views are held still.
 const HELD_RECORDS_MAX: u64 = 512;
-/// How long to wait until the head of the running views is published.
-const PUBLISHED_WAIT: Duration = Duration::from_millis(1);
-/// How much the thread steps back behind those that serve.
-const NICE: i32 = 10;
 
 /// How a check stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CheckState {
     /// There was none since the start.
+    #[default]
     None,
     /// It is under way.
     Running {
@@ -78,13 +75,13 @@ pub enum Verdict {
 /// The check of a node.
 #[derive(Default)]
 pub(super) struct Check {
-    state: Mutex<Option<CheckState>>,
+    state: Mutex<CheckState>,
     stopping: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Check {
-    fn state(&self) -> MutexGuard<'_, Option<CheckState>> {
+    fn state(&self) -> MutexGuard<'_, CheckState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -104,7 +101,7 @@ impl Node {
     /// How the newest check stands.
     #[must_use]
     pub fn check(&self) -> CheckState {
-        self.check.state().clone().unwrap_or(CheckState::None)
+        self.check.state().clone()
     }
 
     /// Starts a check, unless one is under way, and gives how it stands.
@@ -113,21 +110,19 @@ impl Node {
     /// When its thread cannot be started.
     pub fn start_check(self: &Arc<Self>) -> std::io::Result<CheckState> {
         let mut state = self.check.state();
-        if let Some(running @ CheckState::Running { .. }) = &*state {
+        if let running @ CheckState::Running { .. } = &*state {
             return Ok(running.clone());
         }
         let since = self.clock.now();
         let running = CheckState::Running { at: Offset::BEGINNING, head: self.log.head().offset, since };
         let (node, stopping) = (Arc::downgrade(self), Arc::clone(&self.check.stopping));
         let thread = std::thread::Builder::new().name("check".into()).spawn(move || {
-            if let Err(error) = rustix::process::nice(NICE) {
-                tracing::debug!(%error, "the check runs at the usual priority");
-            }
+            step_back("the check of the views");
             run(&node, since, &stopping);
         })?;
         // The one before has ended: it has said so.
         *self.check.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-        *state = Some(running.clone());
+        *state = running.clone();
         Ok(running)
     }
 }
@@ -148,15 +143,12 @@ fn run(node: &Weak<Node>, since: Timestamp, stopping: &AtomicBool) {
         }
     };
     let Some(node) = node.upgrade() else { return };
-    let counted = match &verdict {
-        Verdict::Equal { .. } => figures::Verdict::Equal,
-        Verdict::Different { .. } => figures::Verdict::Different,
-        Verdict::Damaged(_) => figures::Verdict::Damaged,
-        Verdict::Failed(_) => figures::Verdict::Failed,
-    };
     let at = views.at().0;
-    match &verdict {
-        Verdict::Equal { .. } => tracing::info!(at, "the running views are what the log adds up to"),
+    let counted = match &verdict {
+        Verdict::Equal { .. } => {
+            tracing::info!(at, "the running views are what the log adds up to");
+            figures::Verdict::Equal
+        }
         Verdict::Different { parts } => {
             let parts: Vec<&str> = parts.iter().map(|part| part.name()).collect();
             tracing::error!(
@@ -164,21 +156,26 @@ fn run(node: &Weak<Node>, since: Timestamp, stopping: &AtomicBool) {
                 ?parts,
                 "the running views are not what the log adds up to; stop the server and run `scrollback replay`"
             );
+            figures::Verdict::Different
         }
         Verdict::Damaged(what) => {
-            tracing::error!(at, what, "the log cannot be folded; run `scrollback verify`")
+            tracing::error!(at, what, "the log cannot be folded; run `scrollback verify`");
+            figures::Verdict::Damaged
         }
-        Verdict::Failed(why) => tracing::info!(at, why, "the check of the views has come to no verdict"),
-    }
+        Verdict::Failed(why) => {
+            tracing::info!(at, why, "the check of the views has come to no verdict");
+            figures::Verdict::Failed
+        }
+    };
     figures().checked(counted);
     let report = CheckReport { verdict, at: views.at(), since, until: node.clock.now() };
-    *node.check.state() = Some(CheckState::Ended(report));
+    *node.check.state() = CheckState::Ended(report);
 }
 
 /// Folds a block or, near the head, compares.
 fn step(node: &Node, views: &mut Views, since: Timestamp) -> Result<Option<Verdict>, OpenViewsError> {
     let head = node.log.head().offset;
-    *node.check.state() = Some(CheckState::Running { at: views.at(), head, since });
+    *node.check.state() = CheckState::Running { at: views.at(), head, since };
     if head.0 - views.at().0 > HELD_RECORDS_MAX {
         fold_on(&node.log, views, views.at().plus(BLOCK_RECORDS).min(head))?;
         return Ok(None);

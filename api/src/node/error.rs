@@ -3,12 +3,13 @@
 use std::io;
 
 use scrollback_log::backup::BackupError;
+use scrollback_log::codec::CodecError;
 use scrollback_log::compact::CompactError;
 use scrollback_log::data_dir::DataDirError;
 use scrollback_log::migrate::MigrateError;
 use scrollback_log::restore::RestoreError;
 use scrollback_log::synced::SyncedError;
-use scrollback_log::{AppendError, OpenError, ReadError};
+use scrollback_log::{AppendError, Offset, OpenError, ReadError};
 use scrollback_projections::facts::FactError;
 use scrollback_projections::{CheckpointError, FoldError, OpenViewsError};
 
@@ -128,6 +129,11 @@ impl NodeError {
             | NodeError::WriteFailed
             | NodeError::Io { .. } => false,
         }
+    }
+
+    /// A record that cannot be written.
+    pub(crate) fn unencodable(source: CodecError) -> NodeError {
+        FactError::Undecodable { offset: Offset::BEGINNING, source }.into()
     }
 
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> NodeError {

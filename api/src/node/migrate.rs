@@ -13,7 +13,7 @@ use scrollback_log::verify as verification;
 use scrollback_log::{Head, LogOptions, Masks, Offset};
 use scrollback_projections::{Progress, ViewSettings, Views, checkpoint, format0};
 
-use super::NodeError;
+use super::{NodeError, store_and_close};
 
 /// How many records a dry run really migrates, to know how long all of them would take.
 const SAMPLE_RECORDS: u64 = 50_000;
@@ -96,10 +96,7 @@ pub fn migrate(
     checkpoint::remove(&dir.views())?;
     staged.adopt(&dir, &mut |step| progress(Step::Log(step)))?;
     progress(Step::Storing);
-    checkpoint::write(&dir.views(), &views, &staged.log)?.commit()?;
-    let Head { offset, .. } = staged.appender.head();
-    drop(staged);
-    scrollback_log::finish(&dir, &options)?;
+    let Head { offset, .. } = store_and_close(&dir, &options, &views, staged.log, staged.appender)?;
     Ok(Some(Migrated { old: contents, head: offset, erased, took: begun.elapsed(), kept }))
 }
 

@@ -16,15 +16,15 @@ use scrollback_log::data_dir::DataDir;
 use scrollback_log::remains::Remains;
 use scrollback_log::restore::{self, Staged};
 use scrollback_log::verify as verification;
-use scrollback_log::{Appender, Head, Log, LogOptions, NewRecord, Offset, Origin};
-use scrollback_projections::facts::{self, Action, Audited, OriginStarted};
+use scrollback_log::{Appender, Head, Log, LogOptions, NewRecord, Offset};
+use scrollback_projections::facts::{self, Action, Audited};
 use scrollback_projections::{Progress, ViewSettings, Views, checkpoint};
 use tokio::sync::watch;
 
 use carry::Since;
 pub use carry::{Carried, Lost};
 
-use super::NodeError;
+use super::{NodeError, new_origin, store_and_close};
 use crate::space::Space;
 use crate::vault::{self, SessionLives, Vault, VaultOptions};
 
@@ -133,10 +133,7 @@ pub fn restore(
     checkpoint::remove(&dir.views())?;
     staged.adopt(&dir, &mut |step| progress(Step::Log(step)))?;
     progress(Step::Storing);
-    checkpoint::write(&dir.views(), &views, &staged.log)?.commit()?;
-    let head = staged.appender.head();
-    drop(staged);
-    scrollback_log::finish(&dir, &options)?;
+    let head = store_and_close(&dir, &options, &views, staged.log, staged.appender)?;
     Ok(Restored { backup, replaced, carried, head, messages: views.messages().len(), kept })
 }
 
@@ -203,16 +200,9 @@ fn read_replaced(dir: &DataDir, options: &LogOptions, new: &Log) -> (Replaced, S
     (replaced, since)
 }
 
-/// The record that begins a new run of a log.
-fn new_origin() -> Result<NewRecord, NodeError> {
-    facts::record(&OriginStarted { origin: Origin::draw() })
-        .map_err(|source| facts::FactError::Undecodable { offset: Offset::BEGINNING, source }.into())
-}
-
 /// The record that tells an audit what was done.
 fn noted(action: Action, subject: Offset) -> Result<NewRecord, NodeError> {
-    facts::record(&Audited { by: None, action, subject: Some(subject) })
-        .map_err(|source| facts::FactError::Undecodable { offset: Offset::BEGINNING, source }.into())
+    facts::record(&Audited { by: None, action, subject: Some(subject) }).map_err(NodeError::unencodable)
 }
 
 /// Appends records to a log that nobody else writes, and does all that the writer would.
@@ -291,10 +281,7 @@ pub fn accept_current(
     let records = vec![new_origin()?, noted(Action::RollbackAccepted, found.offset)?];
     append(&log, &mut appender, &mut views, clock, records)?;
     restore::accept(&dir, &appender)?;
-    checkpoint::write(&dir.views(), &views, &log)?.commit()?;
-    let head = appender.head();
-    drop((log, appender));
-    scrollback_log::finish(&dir, &options)?;
+    let head = store_and_close(&dir, &options, &views, log, appender)?;
     Ok(Accepted { found, witnessed, head })
 }
 

@@ -33,6 +33,20 @@ pub(crate) fn open_with(settings: Settings) -> (Node, Arc<ManualClock>) {
     (node, clock)
 }
 
+/// Copies a directory as it is at this moment.
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 impl Node {
     /// Hands in a command that will be granted.
     pub(crate) fn done(&self, command: Command) -> Offset {

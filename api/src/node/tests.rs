@@ -11,7 +11,7 @@ use scrollback_log::engine::memory::MemoryStore;
 use scrollback_log::{Machine, ReadError, SubmitError, Text};
 use scrollback_projections::facts::{Fact, Role};
 
-use super::testing::{NOW, open, open_with, settings};
+use super::testing::{NOW, copy_dir, open, open_with, settings};
 use super::*;
 use crate::commands::{Answer, Command, MessageRef, Refusal};
 
@@ -138,19 +138,6 @@ fn a_lost_log_is_damage() {
     copy_dir(&old.join("log.1"), &now.join("log.1"));
     let error = Node::open(settings(&now), Arc::new(SystemClock), &mut |_| {}).err().unwrap();
     assert!(error.is_damage() && !error.is_in_use(), "{error}");
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::background::step_back;
 use crate::figures::figures;
 use crate::names::Password;
 
@@ -16,8 +17,6 @@ use crate::names::Password;
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
-/// How much a hashing thread steps back behind those that serve.
-const NICE: i32 = 10;
 
 /// What a claimed password is compared with when there is no such user: the comparison takes as long and never matches,
 /// because no password is empty.
@@ -135,9 +134,7 @@ async fn in_the_background<T: Send + 'static>(
 ) -> Result<T, HashError> {
     let (tell, outcome) = oneshot::channel();
     let work = move || {
-        if let Err(error) = rustix::process::nice(NICE) {
-            tracing::debug!(%error, "a password is hashed at the usual priority");
-        }
+        step_back("hashing a password");
         let outcome = work();
         drop(permits);
         // Nobody listens when the request has gone away.

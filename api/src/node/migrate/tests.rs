@@ -2,7 +2,7 @@ use std::ops::ControlFlow;
 use std::process::Command;
 
 use scrollback_log::{NewRecord, Text, Timestamp, verify};
-use scrollback_projections::testing::{Dice, History, SETTINGS};
+use scrollback_projections::testing::{History, SETTINGS};
 
 use super::*;
 
@@ -11,19 +11,6 @@ const UPDATE: &str = "SCROLLBACK_UPDATE_GOLDEN";
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/tests/fixtures")
-}
-
-/// A history with some of everything in it, the same each time.
-fn history(throws: usize) -> History {
-    let mut state = 0x2545_f491_u32;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state
-    };
-    let dice: Vec<Dice> = (0..throws).map(|_| [next(), next(), next(), next()]).collect();
-    History::new(&dice)
 }
 
 /// Something that happens to a table.
@@ -103,7 +90,7 @@ fn assert_is(data: &Path, history: &History) {
 fn a_log_of_format_0_becomes_the_same_log_without_its_deleted_texts() {
     let space = tempfile::tempdir().unwrap();
     let data = space.path().join("data");
-    let history = history(500);
+    let history = History::fixed(500);
     write_format_0(&data, &history.records);
     let count = history.records.len() as u64;
 
@@ -130,7 +117,7 @@ fn a_log_of_format_0_becomes_the_same_log_without_its_deleted_texts() {
 
 #[test]
 fn damage_to_an_old_log_is_found_before_anything_is_changed() {
-    let history = history(60);
+    let history = History::fixed(60);
     assert!(history.records.len() > 30);
     let damage: [(&str, Change<'_>); 4] = [
         ("a flipped bit", &|table| {
@@ -163,7 +150,7 @@ fn damage_to_an_old_log_is_found_before_anything_is_changed() {
 /// The fixtures are what programs of their time wrote; they are only written anew while their format is not released.
 #[test]
 fn the_fixtures_are_there_and_hold_the_history_they_should() {
-    let history = history(400);
+    let history = History::fixed(400);
     if std::env::var_os(UPDATE).is_some() {
         let space = tempfile::tempdir().unwrap();
         write_format_0(&space.path().join("data"), &history.records);

@@ -150,6 +150,6 @@ impl Carried {
         let messages = self.messages.iter().map(facts::record);
         let channels = self.channels.iter().map(facts::record);
         let records: Result<Vec<NewRecord>, _> = users.chain(messages).chain(channels).collect();
-        records.map_err(|source| facts::FactError::Undecodable { offset: Offset::BEGINNING, source }.into())
+        records.map_err(NodeError::unencodable)
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::Node;
 use crate::commands::{Command, MessageRef};
 use crate::node::backup::Backup;
-use crate::node::testing::{NOW, open, settings};
+use crate::node::testing::{NOW, copy_dir, open, settings};
 use crate::vault::PasswordHash;
 
 const BEGINNING: ResumePoint = ResumePoint { offset: Offset::BEGINNING, tag: None };
@@ -359,19 +359,6 @@ fn somebody_stays_owner() {
     let restored = back(&example.data, &bytes, false, &mut |_| {});
     assert_eq!(restored.carried.owners_kept, ["owner"]);
     assert_eq!(example.open().read_views().people().get(example.owner).unwrap().role, Role::Owner);
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 #[test]
