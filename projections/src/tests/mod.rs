@@ -30,16 +30,7 @@ fn dice(throws: usize) -> impl Strategy<Value = Vec<Dice>> {
 
 /// A history that every test finds the same, with some of everything in it.
 fn a_full_history() -> History {
-    // A fixed sequence that looks random (xorshift).
-    let mut state = 0x2545_f491_u32;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state
-    };
-    let dice: Vec<Dice> = (0..400).map(|_| [next(), next(), next(), next()]).collect();
-    let history = History::new(&dice);
+    let history = History::fixed(400);
     assert!(history.origins.len() > 1 && history.users.len() > 3 && history.imports.len() > 5);
     assert!(history.live_channels().count() > 1 && history.channels.len() > 10);
     assert!(

@@ -15,7 +15,7 @@ use std::process::Command;
 use disk::{Disk, Survivors};
 use trace::{Event, Trace};
 
-use crate::steps::{Seen, example, operate, seen};
+use crate::steps::{Seen, example, old_example, operate, restored, seen};
 use crate::support::server::{run, scrollback};
 use crate::support::{count, files};
 
@@ -73,9 +73,7 @@ fn cut(data: &Path, arguments: &[&str], new: &Seen) {
 #[ignore = "needs strace (tools/test installs it)"]
 fn a_power_cut_during_a_restore_leaves_the_old_log_or_the_new_one() {
     let (_space, data, backup) = example();
-    let users = seen(&data).unwrap().users;
-    let messages = (0..30).filter(|n| n % 3 != 0).map(|n| format!("message {n}")).collect();
-    cut(&data, &["restore", backup.to_str().unwrap(), "--yes"], &Seen { users, messages });
+    cut(&data, &["restore", backup.to_str().unwrap(), "--yes"], &restored(&data));
 }
 
 #[test]
@@ -97,11 +95,6 @@ fn a_power_cut_during_an_accepted_rollback_leaves_what_a_second_one_finishes() {
 #[test]
 #[ignore = "needs strace (tools/test installs it)"]
 fn a_power_cut_during_a_migration_leaves_the_old_log_or_the_new_one() {
-    let space = tempfile::tempdir().unwrap();
-    let data = files::unpack("format-0", space.path());
-    let migrated = space.path().join("migrated");
-    files::copy(&data, &migrated);
-    operate(&migrated, &["replay", "--migrate", "--yes"]).must_exit(0);
-    let new = seen(&migrated).unwrap();
+    let (_space, data, new) = old_example();
     cut(&data, &["replay", "--migrate", "--yes"], &new);
 }

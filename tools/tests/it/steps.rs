@@ -65,6 +65,24 @@ pub(crate) fn example() -> (tempfile::TempDir, PathBuf, PathBuf) {
     (space, server.data().to_owned(), backup)
 }
 
+/// What the [`example`] in `data` is once its backup is restored: what it has deleted since is not back.
+pub(crate) fn restored(data: &Path) -> Seen {
+    let messages = (0..30).filter(|n| n % 3 != 0).map(|n| format!("message {n}")).collect();
+    Seen { users: seen(data).unwrap().users, messages }
+}
+
+/// The data of a program of format 0, and what they are once they are migrated.
+pub(crate) fn old_example() -> (tempfile::TempDir, PathBuf, Seen) {
+    let space = tempfile::tempdir().unwrap();
+    let data = files::unpack("format-0", space.path());
+    let migrated = space.path().join("migrated");
+    files::copy(&data, &migrated);
+    operate(&migrated, &["replay", "--migrate", "--yes"]).must_exit(0);
+    let new = seen(&migrated).unwrap();
+    assert!(!new.messages.is_empty());
+    (space, data, new)
+}
+
 /// Kills `arguments` at each step, on a copy of `data` each time; a second run must give `new`. `is_done` says of the directory
 /// it ran in that there is nothing left for a second run.
 fn kill_at_each_step(data: &Path, arguments: &[&str], new: &Seen, is_done: &dyn Fn(&Path) -> bool) -> usize {
@@ -116,9 +134,7 @@ fn a_compaction_killed_at_any_step_leaves_the_same_log_and_a_second_one_finishes
 #[ignore = "needs strace (tools/test installs it)"]
 fn a_restore_killed_at_any_step_leaves_the_old_log_or_the_new_one_and_a_second_one_finishes() {
     let (_space, data, backup) = example();
-    let users = seen(&data).unwrap().users;
-    let messages = (0..30).filter(|n| n % 3 != 0).map(|n| format!("message {n}")).collect();
-    let new = Seen { users, messages };
+    let new = restored(&data);
     let killed = kill_at_each_step(&data, &["restore", backup.to_str().unwrap(), "--yes"], &new, &|_| false);
     println!("restore: killed {killed} times");
     assert!(killed > 0);
@@ -153,13 +169,7 @@ fn a_backup_killed_at_any_step_is_complete_or_gone_on_with() {
 #[test]
 #[ignore = "needs strace (tools/test installs it)"]
 fn a_migration_killed_at_any_step_leaves_the_old_log_or_the_new_one_and_a_second_one_finishes() {
-    let space = tempfile::tempdir().unwrap();
-    let data = files::unpack("format-0", space.path());
-    let migrated = space.path().join("migrated");
-    files::copy(&data, &migrated);
-    operate(&migrated, &["replay", "--migrate", "--yes"]).must_exit(0);
-    let new = seen(&migrated).unwrap();
-    assert!(!new.messages.is_empty());
+    let (_space, data, new) = old_example();
     let killed = kill_at_each_step(&data, &["replay", "--migrate", "--yes"], &new, &|_| false);
     println!("migrate: killed {killed} times");
     assert!(killed > 0);

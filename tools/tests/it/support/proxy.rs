@@ -45,9 +45,10 @@ impl Proxy {
     fn start(kind: Kind, rule: Rule, http: SocketAddr, https: SocketAddr, server: SocketAddr) -> Self {
         let directory = tempfile::Builder::new().prefix("scrollback-it-").tempdir().unwrap();
         let paper = Paper::new();
+        let site = Site { directory: directory.path(), paper: &paper, rule, http, https, server };
         let mut command = match kind {
-            Kind::Nginx => nginx(directory.path(), &paper, rule, http, https, server),
-            Kind::Haproxy => haproxy(directory.path(), &paper, rule, http, https, server),
+            Kind::Nginx => nginx(&site),
+            Kind::Haproxy => haproxy(&site),
         };
         let child = command
             .stdin(Stdio::null())
@@ -101,14 +102,19 @@ pub(crate) enum Rule {
     NoChannels,
 }
 
-fn nginx(
-    directory: &Path,
-    paper: &Paper,
+/// What a proxy is put in front of, and how.
+struct Site<'a> {
+    /// Where its own files go.
+    directory: &'a Path,
+    paper: &'a Paper,
     rule: Rule,
     http: SocketAddr,
     https: SocketAddr,
     server: SocketAddr,
-) -> Command {
+}
+
+fn nginx(site: &Site<'_>) -> Command {
+    let Site { directory, paper, rule, http, https, server } = *site;
     let mut text = shipped("nginx.conf");
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {};\n", directory.join(name).display()))
@@ -143,14 +149,8 @@ fn nginx(
     command
 }
 
-fn haproxy(
-    directory: &Path,
-    paper: &Paper,
-    rule: Rule,
-    http: SocketAddr,
-    https: SocketAddr,
-    server: SocketAddr,
-) -> Command {
+fn haproxy(site: &Site<'_>) -> Command {
+    let Site { directory, paper, rule, http, https, server } = *site;
     let mut text = shipped("haproxy.cfg");
     for (old, new) in [
         ("bind :80\n", format!("bind {http}\n")),
