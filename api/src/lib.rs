@@ -18,6 +18,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod ids;
 pub mod import;
+pub mod memory;
 pub mod names;
 pub mod node;
 mod past;

@@ -39,6 +39,7 @@ pub use offline::{Rebuilt, compact, directory_bytes, export, export_newest, rebu
 use crate::commands::machine::ChatMachine;
 use crate::expiry::ClockJump;
 use crate::figures::figures;
+use crate::memory::Memory;
 use crate::names::Name;
 use crate::past::Past;
 use crate::settings::Settings;
@@ -73,6 +74,8 @@ pub struct Node {
     pub clock: Arc<dyn Clock>,
     /// The free-space mark.
     pub space: Space,
+    /// The memory mark.
+    pub memory: Memory,
     dir: DataDir,
     /// When it was opened.
     pub(crate) started: Timestamp,
@@ -121,6 +124,7 @@ impl Node {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Node, NodeError> {
         let started = clock.now();
+        let memory = Memory::new(settings.memory_bytes_max);
         let space = Space::new(settings.data.clone(), settings.storage.free_bytes_min);
         let (log, mut appender) = scrollback_log::open(&dir, &log_options(&settings))?;
         let Opened { mut views, from } = open_views(&log, &dir.views(), view_settings(&settings), progress)?;
@@ -138,6 +142,7 @@ impl Node {
                 session_lives: settings.lifetimes.sessions,
                 password_hashers_max: settings.password_hashers_max,
                 password_waiters_max: settings.password_waiters_max,
+                memory: memory.clone(),
                 space: space.clone(),
                 failed: failed.clone(),
             },
@@ -170,6 +175,7 @@ impl Node {
             settings: Arc::new(settings),
             clock,
             space,
+            memory,
             dir,
             started,
             checkpointed: Mutex::new(checkpointed),

@@ -51,6 +51,9 @@ pub struct Settings {
     pub heavy_reads_max: usize,
     /// The most bytes of larger bodies and answers in memory at once.
     pub in_flight_bytes_max: usize,
+    /// The most bytes of memory the process may have; none for what its group of processes may. Near it, what needs much is
+    /// refused as busy.
+    pub memory_bytes_max: Option<u64>,
     /// How long open requests and streams may take to end at a stop.
     pub drain_timeout: Duration,
 }
@@ -184,6 +187,7 @@ impl Default for Settings {
             password_waiters_max: 32,
             heavy_reads_max: 8,
             in_flight_bytes_max: 64 << 20,
+            memory_bytes_max: None,
             drain_timeout: Duration::from_secs(5),
         }
     }

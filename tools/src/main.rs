@@ -3,6 +3,7 @@
 //! This binary is wiring only: what was typed becomes settings and one call into the crates, and what comes back becomes
 //! text, JSON and an exit code.
 
+mod allocator;
 mod cli;
 mod commands;
 mod config;

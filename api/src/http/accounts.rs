@@ -13,6 +13,7 @@ use super::{body, reply};
 use crate::commands::{Answer, Command};
 use crate::figures::{SignIn, figures};
 use crate::ids::{self, IdKind};
+use crate::memory::ShortOfMemory;
 use crate::names::{Name, Password};
 use crate::vault::{HashError, PasswordHash, VaultError};
 
@@ -189,6 +190,7 @@ impl From<HashError> for Problem {
     fn from(error: HashError) -> Problem {
         match error {
             HashError::Busy => Problem::new(Code::Busy, "too many log-ins wait").retry_after(BUSY_RETRY),
+            HashError::NoMemory => ShortOfMemory.into(),
             HashError::Refused(_) | HashError::Stopping | HashError::NoThread => {
                 tracing::error!(%error, "a password could not be hashed");
                 Problem::plain(Code::Internal)

@@ -18,6 +18,8 @@ use crate::ids::{self, IdKind};
 const ENTRIES: u64 = 50;
 /// The most entries of an answer.
 const ENTRIES_MAX: u64 = 500;
+/// Far more than so many entries take.
+const READ_BYTES_MAX: usize = 1 << 20;
 
 /// `GET /api/admin/audit`.
 pub(super) async fn list(mut call: Call) -> Result<Response, Problem> {
@@ -29,7 +31,7 @@ pub(super) async fn list(mut call: Call) -> Result<Response, Problem> {
     std::mem::take(&mut call.query).finish()?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let read = move |server: &Server| Ok(reply::ok(&page(server, before, limit)?));
-    call.server.heavy_read(call.holder(), read).await
+    call.server.heavy_read(call.holder(), READ_BYTES_MAX, read).await
 }
 
 fn page(server: &Server, before: Offset, limit: usize) -> Result<AuditPage, Problem> {

@@ -27,6 +27,8 @@ const MESSAGES: usize = 50;
 const MESSAGES_MAX: usize = 5_000;
 /// The most bytes of messages in all.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// The messages, the answer, and as much again while it grows.
+const READ_BYTES_MAX: usize = 3 * MESSAGE_BYTES_MAX;
 
 /// `GET /api/boot`.
 pub(super) async fn boot(mut call: Call) -> Result<Response, Problem> {
@@ -35,7 +37,8 @@ pub(super) async fn boot(mut call: Call) -> Result<Response, Problem> {
     std::mem::take(&mut call.query).finish()?;
     let user = call.caller()?.user;
     let read = move |server: &Server| read_state(server, user, each);
-    call.server.large_answer(call.holder(), call.server.heavy_read(call.holder(), read).await?)
+    call.server
+        .large_answer(call.holder(), call.server.heavy_read(call.holder(), READ_BYTES_MAX, read).await?)
 }
 
 /// The state but for the messages.

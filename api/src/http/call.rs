@@ -97,7 +97,7 @@ impl Server {
             setup_token: (open_to_others && !set_up).then(SetupToken::draw),
             heavy_reads: Semaphore::new(settings.heavy_reads_max.clamp(1, Semaphore::MAX_PERMITS)),
             reads: Reads::default(),
-            in_flight: InFlight::new(settings.in_flight_bytes_max),
+            in_flight: InFlight::new(settings.in_flight_bytes_max, node.memory.clone()),
             backups: Arc::new(Semaphore::new(1)),
             set_up: AtomicBool::new(set_up),
             streams: Streams::start(sources, settings.streams.clone(), settings.drain_timeout),
@@ -180,18 +180,21 @@ impl Server {
         }
     }
 
-    /// Runs what reads many records, a bounded number of them at once; a bounded number of each holder's waits.
+    /// Runs what reads many records, a bounded number of them at once; a bounded number of each holder's waits. It takes
+    /// at most `bytes` of memory meanwhile.
     ///
     /// # Errors
-    /// As for [`Server::blocking`]; [`Code::Busy`] when too many of the holder's wait.
+    /// As for [`Server::blocking`]; [`Code::Busy`] when too many of the holder's wait, or there is no memory for it.
     pub(super) async fn heavy_read<T: Send + 'static>(
         self: &Arc<Self>,
         holder: Holder,
+        bytes: usize,
         work: impl FnOnce(&Server) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let _reading = self.reads.begin(holder)?;
         // The semaphore is never closed.
         let _permit = self.heavy_reads.acquire().await.map_err(|_| Problem::plain(Code::Internal))?;
+        let _promise = self.node.memory.promise(bytes as u64)?;
         self.blocking(work).await
     }
 

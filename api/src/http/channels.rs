@@ -14,6 +14,9 @@ use super::{body, reply};
 use crate::commands::{Answer, Command};
 use crate::ids::{self, IdKind};
 
+/// What a channel takes in an answer, roughly.
+const CHANNEL_BYTES: usize = 512;
+
 /// `POST /api/channels`.
 pub(super) async fn create(call: Call) -> Result<Response, Problem> {
     let CreateChannel { name, private } = body::parse(&call.body)?;
@@ -56,8 +59,10 @@ pub(super) async fn list(mut call: Call) -> Result<Response, Problem> {
         let all = views.channels().iter().map(|(offset, channel)| shown(offset, channel, views.origins()));
         return Ok(reply::ok(&Channels { channels: all.collect() }));
     };
+    let bytes = past.channels().len() * CHANNEL_BYTES;
     let read = move |server: &Server| shown_past(server, &past);
-    Ok(reply::ok(&Channels { channels: call.server.heavy_read(call.holder(), read).await? }))
+    let channels = call.server.heavy_read(call.holder(), bytes, read).await?;
+    Ok(reply::ok(&Channels { channels }))
 }
 
 /// The channels of a past state. A name is shown if the channel is still there, and else not even looked at.

@@ -7,6 +7,7 @@ use super::call::Server;
 use super::health;
 use super::problem;
 use crate::figures::figures;
+use crate::memory::Usage;
 
 /// The media type of the text.
 pub(super) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -51,6 +52,7 @@ fn look(server: &Server) {
     set("scrollback_scrub_offset", node.scrubbed().0 as f64);
     set("scrollback_expiry_paused", f64::from(u8::from(node.expiry_pauses().is_some())));
     set("scrollback_ready", f64::from(u8::from(health::look(server).is_ready())));
+    set("scrollback_memory_max_bytes", node.memory.bytes_max().unwrap_or(0) as f64);
     set("scrollback_past_views", node.past().len() as f64);
     set("process_start_time_seconds", node.started.0 as f64 / 1e6);
     gauge!("scrollback_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -66,8 +68,8 @@ fn look(server: &Server) {
 
 /// What Linux says of the process; nothing elsewhere.
 fn look_at_process() {
-    if let Some(bytes) = resident_bytes() {
-        set("process_resident_memory_bytes", bytes as f64);
+    if let Some(usage) = Usage::now() {
+        set("process_resident_memory_bytes", usage.resident as f64);
     }
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
         // One of them is what this reads.
@@ -76,11 +78,4 @@ fn look_at_process() {
     if let Some(most) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
         set("process_max_fds", most as f64);
     }
-}
-
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kibibytes =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
-    Some(kibibytes.parse::<u64>().ok()? << 10)
 }

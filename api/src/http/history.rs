@@ -26,6 +26,8 @@ const LIMIT: usize = 50;
 pub(super) const LIMIT_MAX: usize = 500;
 /// A page ends before it would have more bytes of messages than this; it has one message at least.
 const PAGE_BYTES_MAX: usize = 1 << 20;
+/// The messages, the page, and what a message was read from.
+const READ_BYTES_MAX: usize = 3 * PAGE_BYTES_MAX;
 /// How many messages are read before it is looked whether the page is full.
 const READ_AT_ONCE: usize = 32;
 /// The place before the oldest message, as a client names it.
@@ -50,7 +52,8 @@ pub(super) async fn page(mut call: Call) -> Result<Response, Problem> {
         ids::parse(IdKind::Channel, call.variable(), call.server.views().origins()).ok_or_else(unknown)?;
     let state = State::asked(&call.server, at).await?;
     let read = move |server: &Server| read_page(server, &state, channel, wanted, limit)?.ok_or_else(unknown);
-    call.server.large_answer(call.holder(), call.server.heavy_read(call.holder(), read).await?)
+    call.server
+        .large_answer(call.holder(), call.server.heavy_read(call.holder(), READ_BYTES_MAX, read).await?)
 }
 
 fn read_query(query: &mut Query) -> Result<(Wanted, usize), Problem> {

@@ -13,6 +13,7 @@ use super::identity::Caller;
 use super::problem::{BUSY_RETRY, Code, Problem};
 use super::tally::{Tallied, Tally, take_off};
 use crate::figures::figures;
+use crate::memory::Memory;
 
 /// What is no larger than this is not counted: the connections bound it.
 pub(super) const SMALL_BYTES_MAX: usize = 8 << 10;
@@ -43,6 +44,7 @@ pub(super) struct InFlight(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     bytes_max: usize,
+    memory: Memory,
     taken: Mutex<Taken>,
 }
 
@@ -53,8 +55,8 @@ struct Taken {
 }
 
 impl InFlight {
-    pub(super) fn new(bytes_max: usize) -> InFlight {
-        InFlight(Arc::new(Inner { bytes_max, taken: Mutex::default() }))
+    pub(super) fn new(bytes_max: usize, memory: Memory) -> InFlight {
+        InFlight(Arc::new(Inner { bytes_max, memory, taken: Mutex::default() }))
     }
 
     /// Nothing yet, of this holder.
@@ -108,6 +110,7 @@ impl Held {
     /// # Errors
     /// [`Code::Busy`] when they are too many.
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.inner.memory.room_for(bytes as u64)?;
         let mut taken = self.inner.lock();
         let own = taken.by.get(&self.holder).copied().unwrap_or(0);
         let others = taken.all - own;
@@ -168,7 +171,7 @@ mod tests {
 
     #[test]
     fn nobody_holds_more_than_their_share_and_all_together_not_more_than_there_is() {
-        let in_flight = InFlight::new(100);
+        let in_flight = InFlight::new(100, Memory::new(None));
         let mut held: Vec<Held> = Vec::new();
         for holder in 1..=4 {
             for _ in 0..2 {
@@ -190,7 +193,7 @@ mod tests {
 
     #[test]
     fn who_holds_nothing_can_have_one_thing_larger_than_all_when_nobody_else_has_anything() {
-        let in_flight = InFlight::new(100);
+        let in_flight = InFlight::new(100, Memory::new(None));
         let mut large = in_flight.hold(user(1));
         large.take(60).unwrap();
         large.take(600).unwrap();
@@ -214,7 +217,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_held_until_its_last_bytes_are_gone_and_a_small_one_is_not_counted() {
-        let in_flight = InFlight::new(1 << 20);
+        let in_flight = InFlight::new(1 << 20, Memory::new(None));
         let bytes = in_flight.answer(user(1), vec![7; SMALL_BYTES_MAX + 1]).unwrap();
         let rest = bytes.slice(10..);
         drop(bytes);

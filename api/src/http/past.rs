@@ -16,6 +16,8 @@ use crate::past::PastError;
 const FOLD_MAX: Duration = Duration::from_secs(5);
 /// When a client may ask again for a state that was not reached, or that others are being folded before.
 const RETRY: Duration = Duration::from_secs(1);
+/// What a message takes in the views, roughly.
+const MESSAGE_BYTES: u64 = 128;
 
 /// The state that an answer is made from.
 #[derive(Clone)]
@@ -53,11 +55,12 @@ impl State {
         let Ok(turn) = timeout(BEHIND_AFTER, past.folding().acquire_owned()).await else {
             return Err(busy("other past states are being computed".into()));
         };
+        let promise = server.node.memory.promise(fold_bytes(server))?;
         // The semaphore is never closed.
         let turn = turn.map_err(|_| Problem::plain(Code::Internal))?;
         let fold = move |server: &Server| {
             // Kept to the end of the fold, also when the client has gone meanwhile.
-            let _turn = turn;
+            let _held = (turn, promise);
             let folded = server.node.past().fold(&server.node.log, at, Instant::now() + FOLD_MAX);
             folded.map_err(|error| match error {
                 PastError::Unfinished { at: reached } => {
@@ -80,4 +83,9 @@ impl State {
             State::Past(views) => look(views),
         }
     }
+}
+
+/// What a fold takes and leaves, if the past was as large as the present.
+fn fold_bytes(server: &Server) -> u64 {
+    server.views().messages().len() * MESSAGE_BYTES
 }

@@ -15,6 +15,7 @@ use warp::reply::Response;
 
 use crate::commands::Refusal;
 use crate::figures::figures;
+use crate::memory::ShortOfMemory;
 
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -297,6 +298,12 @@ impl From<Refusal> for Problem {
             // The edge sees to the one, and only an import can be told the other.
             Refusal::TooLarge | Refusal::ImportMoved => Code::Internal,
         })
+    }
+}
+
+impl From<ShortOfMemory> for Problem {
+    fn from(short: ShortOfMemory) -> Problem {
+        Problem::new(Code::Busy, short.to_string()).retry_after(UNAVAILABLE_RETRY)
     }
 }
 

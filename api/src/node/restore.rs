@@ -25,6 +25,7 @@ use carry::Since;
 pub use carry::{Carried, Lost};
 
 use super::{NodeError, new_origin, store_and_close};
+use crate::memory::Memory;
 use crate::space::Space;
 use crate::vault::{self, SessionLives, Vault, VaultOptions};
 
@@ -231,6 +232,7 @@ fn open_vault(dir: &DataDir, is_copied: bool) -> Result<Vault, NodeError> {
             session_lives: SessionLives { idle: Duration::MAX, whole: Duration::MAX },
             password_hashers_max: 1,
             password_waiters_max: 0,
+            memory: Memory::new(None),
             space: Space::new(dir.root().to_owned(), 0),
             failed: watch::Sender::new(false),
         };

@@ -30,6 +30,7 @@ pub use passwords::{HashError, PasswordHash, Passwords};
 pub use session::{Session, SessionKind, SessionLives, TokenId};
 pub use upkeep::Swept;
 
+use crate::memory::Memory;
 use crate::space::Space;
 use session::{Secret, SecretHash};
 
@@ -51,7 +52,7 @@ pub struct Vault {
     db: SyncedDb,
     /// Password hashing, bounded in how much runs at once.
     pub passwords: Passwords,
-    memory: RwLock<Memory>,
+    entries: RwLock<Entries>,
     /// Held through every change, so that store and memory change in the same order.
     changing: Mutex<()>,
     revocations: watch::Sender<u64>,
@@ -61,7 +62,7 @@ pub struct Vault {
 }
 
 #[derive(Default)]
-struct Memory {
+struct Entries {
     credentials: HashMap<VaultKey, PasswordHash>,
     sessions: HashMap<SecretHash, Arc<Session>>,
     invitations: HashMap<SecretHash, VaultKey>,
@@ -76,6 +77,8 @@ pub struct VaultOptions {
     pub password_hashers_max: usize,
     /// How many more wait for their turn.
     pub password_waiters_max: usize,
+    /// Says whether there is memory for a hash.
+    pub memory: Memory,
     /// Says whether there is room for writes.
     pub space: Space,
     /// Is set when a write has failed: what reached the disk is unknown, and the process is to end.
@@ -124,8 +127,12 @@ impl Vault {
             sessions: db.tree(stored::SESSIONS)?,
             invitations: db.tree(stored::INVITATIONS)?,
             db,
-            passwords: Passwords::new(options.password_hashers_max, options.password_waiters_max),
-            memory: RwLock::default(),
+            passwords: Passwords::new(
+                options.password_hashers_max,
+                options.password_waiters_max,
+                options.memory.clone(),
+            ),
+            entries: RwLock::default(),
             changing: Mutex::new(()),
             revocations: watch::Sender::new(0),
             space: options.space.clone(),
@@ -137,22 +144,22 @@ impl Vault {
     }
 
     fn load(&self) -> Result<(), VaultError> {
-        let mut memory = self.write();
+        let mut entries = self.write();
         for entry in self.credentials.iter() {
             let (key, value) = entry?;
-            memory
+            entries
                 .credentials
                 .insert(stored::vault_key(stored::CREDENTIALS, &key)?, stored::password(&key, &value)?);
         }
         for entry in self.sessions.iter() {
             let (key, value) = entry?;
             let session = stored::session(&key, &value)?;
-            memory.sessions.insert(session.hash, Arc::new(session));
+            entries.sessions.insert(session.hash, Arc::new(session));
         }
         for entry in self.invitations.iter() {
             let (key, value) = entry?;
             let (key, hash) = stored::invitation(&key, &value)?;
-            memory.invitations.insert(hash, key);
+            entries.invitations.insert(hash, key);
         }
         Ok(())
     }
@@ -201,10 +208,10 @@ impl Vault {
         }
         self.commit(batch)?;
         let session = Arc::new(session);
-        let mut memory = self.write();
-        memory.credentials.insert(key, to);
-        memory.sessions.insert(session.hash, Arc::clone(&session));
-        drop(memory);
+        let mut entries = self.write();
+        entries.credentials.insert(key, to);
+        entries.sessions.insert(session.hash, Arc::clone(&session));
+        drop(entries);
         self.end(&ended);
         Ok((secret.show(), session))
     }
@@ -389,12 +396,12 @@ impl Vault {
         if sessions.is_empty() {
             return;
         }
-        let mut memory = self.write();
+        let mut entries = self.write();
         for session in sessions {
             session.end();
-            memory.sessions.remove(&session.hash);
+            entries.sessions.remove(&session.hash);
         }
-        drop(memory);
+        drop(entries);
         self.revocations.send_modify(|count| *count += 1);
     }
 
@@ -437,12 +444,12 @@ impl Vault {
         Ok(self.changing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Memory> {
-        self.memory.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Entries> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Memory> {
-        self.memory.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Entries> {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,10 +11,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::background::step_back;
 use crate::figures::figures;
+use crate::memory::{Memory, Promise};
 use crate::names::Password;
 
 /// How much memory one hash takes.
 const MEMORY_KIB: u32 = 19 * 1024;
+const MEMORY_BYTES: u64 = (MEMORY_KIB as u64) << 10;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
@@ -63,6 +65,9 @@ pub enum HashError {
     /// As many wait as may. Nothing was computed.
     #[error("too many passwords wait to be hashed")]
     Busy,
+    /// There is no memory for it now. Nothing was computed.
+    #[error("there is no memory to hash a password")]
+    NoMemory,
     /// The thread could not be started, or died.
     #[error("a password could not be hashed: its thread failed")]
     NoThread,
@@ -75,21 +80,25 @@ pub struct Passwords {
     running: Arc<Semaphore>,
     /// Permits for those that are computed or wait.
     admitted: Arc<Semaphore>,
+    memory: Memory,
 }
 
 /// What lets a hash be computed.
 struct Permits {
     _running: OwnedSemaphorePermit,
     _admitted: OwnedSemaphorePermit,
+    _memory: Promise,
 }
 
 impl Passwords {
-    /// At most `hashers_max` hashes are computed at once, at least one, and at most `waiters_max` more wait for that.
+    /// At most `hashers_max` hashes are computed at once, at least one, and at most `waiters_max` more wait for that. One
+    /// for which there is no room in `memory` is refused.
     #[must_use]
-    pub fn new(hashers_max: usize, waiters_max: usize) -> Passwords {
+    pub fn new(hashers_max: usize, waiters_max: usize, memory: Memory) -> Passwords {
         let running = hashers_max.clamp(1, Semaphore::MAX_PERMITS);
         let admitted = running.saturating_add(waiters_max).min(Semaphore::MAX_PERMITS);
-        Passwords { running: Arc::new(Semaphore::new(running)), admitted: Arc::new(Semaphore::new(admitted)) }
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Passwords { running: semaphore(running), admitted: semaphore(admitted), memory }
     }
 
     /// The password's hash, with a new salt.
@@ -122,7 +131,8 @@ impl Passwords {
     async fn permits(&self) -> Result<Permits, HashError> {
         let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| HashError::Busy)?;
         let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| HashError::Stopping)?;
-        Ok(Permits { _running: running, _admitted: admitted })
+        let memory = self.memory.promise(MEMORY_BYTES).map_err(|_| HashError::NoMemory)?;
+        Ok(Permits { _running: running, _admitted: admitted, _memory: memory })
     }
 }
 
@@ -207,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn hashing_waits_its_turn_and_answers() {
-        let passwords = Passwords::new(1, 1);
+        let passwords = Passwords::new(1, 1, Memory::new(None));
         let one = passwords.hash(password("correct horse"));
         let other = passwords.hash(password("battery staple"));
         let (one, other) = tokio::join!(one, other);
@@ -217,7 +227,7 @@ mod tests {
 
     #[tokio::test]
     async fn as_many_wait_as_may_and_one_more_is_told_at_once() {
-        let passwords = Passwords::new(1, 2);
+        let passwords = Passwords::new(1, 2, Memory::new(None));
         let hold = passwords.permits().await.unwrap();
         let waiting: Vec<_> = (0..2)
             .map(|_| {

@@ -39,6 +39,7 @@ impl Place {
                 session_lives: SessionLives { idle: 7 * DAY, whole: 400 * DAY },
                 password_hashers_max: 1,
                 password_waiters_max: 8,
+                memory: Memory::new(None),
                 space,
             },
         )
@@ -332,6 +333,7 @@ fn a_damaged_entry_is_reported_and_not_served() {
             session_lives: SessionLives { idle: DAY, whole: 400 * DAY },
             password_hashers_max: 1,
             password_waiters_max: 8,
+            memory: Memory::new(None),
             space,
         };
         let opened = Vault::open(&place.path, &options);

@@ -33,10 +33,10 @@ impl Vault {
     /// See [`VaultError`].
     pub fn forget(&self, key: VaultKey) -> Result<(), VaultError> {
         let _changing = self.change_for_revocation()?;
-        let mut memory = self.write();
-        memory.credentials.remove(&key);
-        memory.invitations.retain(|_, known| *known != key);
-        drop(memory);
+        let mut entries = self.write();
+        entries.credentials.remove(&key);
+        entries.invitations.retain(|_, known| *known != key);
+        drop(entries);
         let mut batch = SyncedBatch::default();
         batch.remove(&self.credentials, &key.0);
         batch.remove(&self.invitations, &key.0);
@@ -53,15 +53,15 @@ impl Vault {
         let open: HashSet<VaultKey> =
             views.invitations().iter().map(|(_, invitation)| invitation.secret).collect();
         let (credentials, invitations, sessions) = {
-            let memory = self.read();
+            let entries = self.read();
             let credentials: Vec<_> =
-                memory.credentials.keys().filter(|key| !named.contains(key)).copied().collect();
+                entries.credentials.keys().filter(|key| !named.contains(key)).copied().collect();
             let invitations: Vec<_> =
-                memory.invitations.values().filter(|key| !open.contains(key)).copied().collect();
+                entries.invitations.values().filter(|key| !open.contains(key)).copied().collect();
             let dead = |session: &&Arc<Session>| {
                 views.people().get(session.user).is_none_or(|person| !person.active)
             };
-            let sessions: Vec<_> = memory.sessions.values().filter(dead).cloned().collect();
+            let sessions: Vec<_> = entries.sessions.values().filter(dead).cloned().collect();
             (credentials, invitations, sessions)
         };
         let swept = Swept {
@@ -74,10 +74,10 @@ impl Vault {
         }
         self.revoke_these(&sessions)?;
         let _changing = self.change_for_revocation()?;
-        let mut memory = self.write();
-        memory.credentials.retain(|key, _| named.contains(key));
-        memory.invitations.retain(|_, key| open.contains(key));
-        drop(memory);
+        let mut entries = self.write();
+        entries.credentials.retain(|key, _| named.contains(key));
+        entries.invitations.retain(|_, key| open.contains(key));
+        drop(entries);
         for keys in credentials.chunks(BATCH_CHANGES_MAX) {
             let mut batch = SyncedBatch::default();
             keys.iter().for_each(|key| batch.remove(&self.credentials, &key.0));

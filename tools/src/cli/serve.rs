@@ -82,6 +82,10 @@ pub(crate) struct Serve {
     /// The most bytes of larger bodies and answers in memory at once
     #[arg(long, env = "SCROLLBACK_IN_FLIGHT_BYTES_MAX", default_value = "64MiB", value_name = "SIZE")]
     in_flight_bytes_max: ByteSize,
+    /// The most memory the process may have, near which what needs much is refused; what its group of processes may have if
+    /// not given
+    #[arg(long, env = "SCROLLBACK_MEMORY_BYTES_MAX", value_name = "SIZE")]
+    memory_bytes_max: Option<ByteSize>,
     /// The time between a stream's heartbeats
     #[arg(long, env = "SCROLLBACK_HEARTBEAT", default_value = "15s", value_name = "TIME", value_parser = duration)]
     heartbeat: Duration,
@@ -160,6 +164,7 @@ impl Serve {
         settings.heavy_reads_max = self.heavy_reads_max;
         settings.in_flight_bytes_max =
             usize::try_from(self.in_flight_bytes_max.as_u64()).unwrap_or(usize::MAX);
+        settings.memory_bytes_max = self.memory_bytes_max.map(|size| size.as_u64());
         settings.sign_in_burst = self.sign_in_burst;
         settings.password_hashers_max =
             self.password_hashers_max.map_or(settings.password_hashers_max, NonZeroUsize::get);

@@ -12,6 +12,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::allocator;
 use crate::cli::{Common, Serve};
 use crate::exit::Stop;
 use crate::notify::Notifier;
@@ -39,6 +40,7 @@ pub(crate) fn run(common: &Common, typed: Box<Serve>) -> anyhow::Result<()> {
     if let Some(contradiction) = typed.contradiction() {
         return Err(Stop::Usage(contradiction.to_owned()).into());
     }
+    allocator::settle();
     let settings = typed.settings(common);
     let threads = settings.threads.get();
     // Before the log is opened: a wrong file or a taken port is told at once, not after a long replay.

@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::support::client::{Client, number, text};
-use crate::support::server::{PROCESS_WAIT, Server};
+use crate::support::server::Server;
+use crate::support::until;
 
 const OPTIONS: [&str; 6] = ["--expiry-every", "100ms", "--channel-expiry", "off", "--message-expiry", "12h"];
 
@@ -54,11 +54,7 @@ fn paused(server: &Server) -> bool {
 }
 
 fn until_paused(server: &Server) {
-    let deadline = Instant::now() + PROCESS_WAIT;
-    while !paused(server) {
-        assert!(Instant::now() < deadline, "expiry does not pause");
-        std::thread::yield_now();
-    }
+    until("expiry pauses", || paused(server).then_some(()));
 }
 
 fn say_some(client: &mut Client, channel: &str) -> Vec<Value> {
@@ -147,10 +143,10 @@ fn once_the_clock_is_confirmed_all_expires_in_order_and_once() {
     confirmed.push("--confirm-clock");
     server.set_options(&confirmed);
     server.start();
-    let deadline = Instant::now() + PROCESS_WAIT;
-    while !owner.history(&channel, 50).is_empty() {
-        assert!(Instant::now() < deadline, "expiry does not go on");
-    }
+    let until_expired = |owner: &mut Client| {
+        until("expiry goes on", || owner.history(&channel, 50).is_empty().then_some(()));
+    };
+    until_expired(&mut owner);
     assert_eq!(expired(&mut owner), said, "in the order of their records, each once");
     // Neither a step nor a start expires anything a second time, whatever the clock shows.
     let young: Vec<u64> =
@@ -160,9 +156,7 @@ fn once_the_clock_is_confirmed_all_expires_in_order_and_once() {
         clock.step(step);
         server.start();
         if step == "+41d" {
-            while !owner.history(&channel, 50).is_empty() {
-                assert!(Instant::now() < deadline + PROCESS_WAIT, "expiry does not go on");
-            }
+            until_expired(&mut owner);
         }
     }
     assert_eq!(expired(&mut owner), [said, young].concat());

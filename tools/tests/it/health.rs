@@ -3,7 +3,6 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -11,7 +10,8 @@ use crate::support::client::Client;
 use crate::support::files;
 use crate::support::http::{Conn, Response};
 use crate::support::random::Random;
-use crate::support::server::{PROCESS_WAIT, Server};
+use crate::support::server::Server;
+use crate::support::until;
 
 fn ask(conn: &mut Conn, path: &str) -> Response {
     conn.write(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).unwrap();
@@ -20,17 +20,11 @@ fn ask(conn: &mut Conn, path: &str) -> Response {
 
 /// A connection to a server that was just spawned.
 fn connect(address: SocketAddr) -> Conn {
-    let deadline = Instant::now() + PROCESS_WAIT;
-    loop {
-        match Conn::open(address) {
-            Ok(conn) => return conn,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                assert!(Instant::now() < deadline, "the server does not listen");
-                std::thread::yield_now();
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
+    until("the server listens", || match Conn::open(address) {
+        Ok(conn) => Some(conn),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => None,
+        Err(error) => panic!("{error}"),
+    })
 }
 
 /// What stands in the way, by `/readyz` of a server that is there.
@@ -92,15 +86,14 @@ fn while_the_log_is_read_the_server_says_so_and_then_goes_on_with_the_same_conne
     let mut late = Conn::open(address).unwrap();
     late.write(b"GET /readyz HTTP/1.1\r\nhost: local").unwrap();
     drop(OpenOptions::new().write(true).open(&checkpoint).unwrap());
-    let deadline = Instant::now() + PROCESS_WAIT;
-    loop {
+    until("the server is ready", || {
         let ready = ask(&mut conn, "/readyz");
         if ready.status == 200 {
-            break;
+            return Some(());
         }
         assert_eq!(ready.ok(503)["reasons"], json!(["starting"]));
-        assert!(Instant::now() < deadline, "the server does not become ready");
-    }
+        None
+    });
     late.write(b"host\r\n\r\n").unwrap();
     late.read_response().unwrap().ok(200);
     let path = format!("/api/channels/{channel}/messages");
@@ -196,12 +189,8 @@ fn damage_that_only_the_scrub_has_met_is_told_too() {
     server.kill9();
     server.set_options(&["--scrub-rate", "100000"]);
     server.start();
-    let deadline = Instant::now() + PROCESS_WAIT;
     let figures = || server.client().get("/metrics").text();
-    while figures().contains("scrollback_scrub_damage_total 0\n") {
-        assert!(Instant::now() < deadline, "the scrub finds nothing");
-        std::thread::yield_now();
-    }
+    until("the scrub finds it", || (!figures().contains("scrollback_scrub_damage_total 0\n")).then_some(()));
     assert_eq!(reasons(&server), json!(["log_damaged"]));
     assert!(figures().contains("scrollback_ready 0\n"));
 }

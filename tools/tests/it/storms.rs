@@ -17,19 +17,19 @@ use crate::support::{PASSWORD, count};
 const LOGGERS: usize = 100;
 /// Log-ins a second that they try together.
 const LOGINS_PER_SECOND: u64 = 1_000;
-/// Users who post meanwhile, and how often each does so when there is no storm.
+/// Users who post meanwhile.
 const POSTERS: usize = 3;
-const POSTS: usize = 80;
 /// How many threads the streams come back on.
 const COMING_BACK: usize = 64;
 
-fn post(client: &Client, channel: &str, over: &Arc<AtomicBool>) -> Latencies {
+/// Posts until it is over, and each user at least `posts` times.
+fn post(client: &Client, channel: &str, posts: usize, over: &Arc<AtomicBool>) -> Latencies {
     let posters: Vec<_> = (0..POSTERS)
         .map(|_| {
             let (mut client, channel, over) = (client.clone(), channel.to_owned(), Arc::clone(over));
             std::thread::spawn(move || {
                 let mut latencies = Latencies::default();
-                while latencies.len() < POSTS || !over.load(Ordering::SeqCst) {
+                while latencies.len() < posts || !over.load(Ordering::SeqCst) {
                     latencies.of(|| client.say(&channel, "as if nothing was"));
                     std::thread::sleep(Duration::from_millis(5));
                 }
@@ -78,11 +78,12 @@ fn try_to_log_in(client: &mut Client, n: u64, answers: &Answers) {
 #[test]
 fn a_storm_of_log_ins_is_shed_and_posting_goes_on() {
     let logins = count("SCROLLBACK_B9_LOGINS", 1_500) as u64;
+    let posts = count("SCROLLBACK_B9_POSTS", 80);
     let (server, mut owner) = Server::set_up(&["--trusted-proxy", "127.0.0.1"]);
     let channel = owner.create_channel("general");
     let (mut member, _) = owner.invite_member("member");
     let poster = server.client().with_token(&owner.token("poster"));
-    let calm = post(&poster, &channel, &Arc::new(AtomicBool::new(true)));
+    let calm = post(&poster, &channel, posts, &Arc::new(AtomicBool::new(true)));
 
     let over = Arc::new(AtomicBool::new(false));
     let (next, answers, began) = (Arc::new(AtomicU64::new(0)), Arc::new(Answers::default()), Instant::now());
@@ -104,7 +105,7 @@ fn a_storm_of_log_ins_is_shed_and_posting_goes_on() {
         .collect();
     let posting = {
         let (poster, over) = (poster.clone(), Arc::clone(&over));
-        std::thread::spawn(move || post(&poster, &channel, &over))
+        std::thread::spawn(move || post(&poster, &channel, posts, &over))
     };
     loggers.into_iter().for_each(|logger| logger.join().unwrap());
     let took = began.elapsed().as_secs_f64();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytesize::ByteSize;
 use rustix::process::{Resource, getrlimit};
 use scrollback_api::expiry::{ABSENCE_MAX, JUMP_MAX};
+use scrollback_api::memory::group_bound;
 use scrollback_api::timestamps;
 use scrollback_log::{Head, Timestamp};
 
@@ -70,10 +71,7 @@ fn memory() -> Finding {
     let Some(available) = field(&about, "MemAvailable:") else {
         return Finding::warn("memory", "cannot tell: /proc/meminfo does not say");
     };
-    let limit = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .into_iter()
-        .filter_map(|path| std::fs::read_to_string(Path::new(path)).ok()?.trim().parse::<u64>().ok())
-        .min();
+    let limit = group_bound();
     let least = limit.map_or(available, |limit| limit.min(available));
     let mut shown = format!("{} are available", ByteSize(available));
     if let Some(limit) = limit.filter(|limit| *limit < available) {
