@@ -409,7 +409,7 @@ impl Shared {
             sled::Error::Io(source) if source.to_string().contains("could not acquire lock") => {
                 SyncedError::InUse { dir }
             }
-            sled::Error::Io(source) => SyncedError::Io { dir, source },
+            sled::Error::Io(source) => SyncedError::Io { dir, source: plain(source) },
             other => {
                 let said = other.to_string();
                 SyncedError::Damaged { dir, what: said.trim_end_matches(SLED_NO_BACKTRACE).to_owned() }
@@ -432,4 +432,11 @@ impl Deref for Value {
     fn deref(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// sled tells each but the first who meets an error of the system of a copy, which has its kind and, as a text, the form that
+/// is meant for programmers.
+fn plain(error: io::Error) -> io::Error {
+    let is_copy = error.raw_os_error().is_none() && error.to_string().starts_with("Os {");
+    if is_copy { error.kind().into() } else { error }
 }

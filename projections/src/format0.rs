@@ -56,7 +56,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_was_joined_is_split_again(dice in vec(any::<Dice>(), 0..60)) {
-            for (_, record) in History::new(&dice).records {
+            for (_, record) in History::of_format_0(&dice).records {
                 let text = record.text.as_deref();
                 let joined = [&record.kept, text.unwrap_or_default()].concat();
                 let parts = split(record.kind, record.schema, &joined).unwrap();

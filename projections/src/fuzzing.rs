@@ -12,7 +12,9 @@ use crate::format0;
 use crate::testing::History;
 
 /// The newest kind of record.
-const KINDS: u8 = 10;
+const KINDS: u8 = 11;
+/// The newest that there was in format 0.
+const KINDS_OF_FORMAT_0: u8 = 10;
 /// A throw that makes many things happen: a multiplier of a linear congruential generator.
 const SPREAD: u32 = 1_664_525;
 
@@ -60,7 +62,7 @@ where
 /// A record of format 0 is split where its kept part ends, exactly when both parts can be read, and nowhere else would do.
 pub fn format_0(data: &[u8]) {
     let Some((kind, schema, bytes)) = kinded(data) else { return };
-    let known = (1..=KINDS.into()).contains(&kind.0) && schema.0 == 1;
+    let known = (1..=KINDS_OF_FORMAT_0.into()).contains(&kind.0) && schema.0 == 1;
     let strings = match kind.0 {
         2..=4 | 7 => 2,
         6 => 1,
@@ -88,7 +90,7 @@ fn record<'a>(kind: Kind, schema: Schema, kept: &'a [u8], text: Text<'a>) -> Rec
 }
 
 /// How long the kept part is that these bytes begin with, by the table in docs/format.md: `8` and `1` stand for so many
-/// bytes, `g` for 16, `b` for a byte that is 0 or 1, `r` for a role, `w` for a reason; behind a `?` there is a byte that says
+/// bytes, `g` for 16, `b` for a byte that is 0 or 1, `r` for a role, `w` for a reason, `a` for an audited action; behind a `?` there is a byte that says
 /// whether the thing is there.
 fn plain_kept(kind: u16, bytes: &[u8]) -> Option<usize> {
     let fields = match kind {
@@ -102,6 +104,7 @@ fn plain_kept(kind: u16, bytes: &[u8]) -> Option<usize> {
         8 => "88?8?8?8w",
         9 => "88g",
         10 => "88g8",
+        11 => "?8a?8",
         _ => return None,
     };
     let mut at = 0;
@@ -119,9 +122,10 @@ fn plain_kept(kind: u16, bytes: &[u8]) -> Option<usize> {
             }
             '8' if !skipped => at += 8,
             'g' if !skipped => at += 16,
+            'a' if byte()? > 3 => return None,
             'r' if byte()? > 2 => return None,
             'b' | 'w' if byte()? > 1 => return None,
-            'r' | 'b' | 'w' => at += 1,
+            'a' | 'r' | 'b' | 'w' => at += 1,
             _ => {}
         }
         skipped = false;

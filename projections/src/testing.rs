@@ -11,9 +11,9 @@ use scrollback_log::{
 };
 
 use crate::facts::{
-    self, Body, ChannelCreated, ChannelDeleted, ImportAdvanced, Imported, InvitationIssued, Kept, KeyDigest,
-    MessageDeleted, MessageImported, MessageSent, Name, OriginStarted, Reason, Role, UserChanged,
-    UserCreated, VaultKey,
+    self, Action, Audited, Body, ChannelCreated, ChannelDeleted, ImportAdvanced, Imported, InvitationIssued,
+    Kept, KeyDigest, MessageDeleted, MessageImported, MessageSent, Name, OriginStarted, Reason, Role,
+    UserChanged, UserCreated, VaultKey,
 };
 use crate::{ImportStep, ViewSettings};
 
@@ -106,6 +106,8 @@ pub struct History {
     pub imports: Vec<ImportStep>,
     /// All deletions, each with the records whose texts it named.
     pub deletions: Vec<(Deletion, Vec<Offset>)>,
+    /// What an audit is to know, in the order of the records.
+    pub audit: Vec<Offset>,
     now: Timestamp,
 }
 
@@ -113,21 +115,28 @@ impl History {
     /// The history of so many throws of dice that fall the same way each time.
     #[must_use]
     pub fn fixed(throws: usize) -> History {
-        // A sequence that looks random (xorshift).
-        let mut state = 0x2545_f491_u32;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            state
-        };
-        let dice: Vec<Dice> = (0..throws).map(|_| [next(), next(), next(), next()]).collect();
-        History::new(&dice)
+        History::new(&fixed_dice(throws))
+    }
+
+    /// The same, without the kinds of records that came after format 0.
+    #[must_use]
+    pub fn fixed_of_format_0(throws: usize) -> History {
+        History::of_format_0(&fixed_dice(throws))
     }
 
     /// The history that these dice make, at least one record long.
     #[must_use]
     pub fn new(dice: &[Dice]) -> History {
+        History::of(dice, true)
+    }
+
+    /// The same, without the kinds of records that came after format 0.
+    #[must_use]
+    pub fn of_format_0(dice: &[Dice]) -> History {
+        History::of(dice, false)
+    }
+
+    fn of(dice: &[Dice], audits: bool) -> History {
         let mut history = History { now: START, ..History::default() };
         history.start_origin(0);
         history.create_user(0);
@@ -142,11 +151,11 @@ impl History {
                 10 => history.import(*which, *how),
                 11..=13 => history.delete_message(*which, *how),
                 14 => history.invite(*which, *how),
-                _ => {
-                    if which.is_multiple_of(4) {
-                        history.start_origin(*how);
-                    }
-                }
+                _ => match which % 4 {
+                    0 => history.start_origin(*how),
+                    1 if audits => history.audited(*how),
+                    _ => {}
+                },
             }
         }
         history
@@ -234,6 +243,7 @@ impl History {
         let origin = origin.unwrap_or_else(Origin::draw);
         let offset = self.push(&OriginStarted { origin }, None);
         self.origins.push((offset, origin));
+        self.audit.push(offset);
     }
 
     fn create_user(&mut self, which: u32) {
@@ -252,6 +262,7 @@ impl History {
         let kept = UserCreated { role, credential: VaultKey([which as u8; 16]), invitation };
         let offset = self.push(&kept, Some(&Name { shown: &name, folded: &name.to_lowercase() }));
         self.users.push(User { offset, name, role, active: true });
+        self.audit.push(offset);
     }
 
     fn change_user(&mut self, which: u32, how: u32) {
@@ -263,10 +274,11 @@ impl History {
         (user.role, user.active) = (role, active);
         let (offset, name) = (user.offset, user.name.clone());
         let folded = name.to_lowercase();
-        self.push(
+        let changed = self.push(
             &UserChanged { user: offset, role, active, by },
             Some(&Name { shown: &name, folded: &folded }),
         );
+        self.audit.push(changed);
     }
 
     fn create_channel(&mut self, which: u32, how: u32) {
@@ -288,6 +300,7 @@ impl History {
         let mut targets: Vec<Offset> = self.live_messages(channel).map(|message| message.offset).collect();
         targets.push(channel);
         let offset = self.push(&ChannelDeleted { channel, by, reason }, None);
+        self.audit.extend(by.map(|_| offset));
         for message in &mut self.messages {
             if message.channel == channel && message.deleted.is_none() {
                 message.deleted = Some(offset);
@@ -337,6 +350,9 @@ impl History {
         let kept = MessageDeleted { message, channel, sender, imported_at, by, reason };
         let offset = self.push(&kept, None);
         self.messages[*index].deleted = Some(offset);
+        if by.is_some() && by != sender {
+            self.audit.push(offset);
+        }
         self.touch(channel, offset);
         self.deletions.push((Deletion { offset, time: self.now }, vec![message]));
     }
@@ -347,6 +363,15 @@ impl History {
         let offset =
             self.push(&InvitationIssued { issuer, expires, secret: VaultKey([how as u8; 16]) }, None);
         self.invitations.push(Invited { offset, issuer, expires, used: false });
+        self.audit.push(offset);
+    }
+
+    fn audited(&mut self, how: u32) {
+        let action = [Action::BackupTaken, Action::PasswordSet, Action::Restored, Action::RollbackAccepted]
+            [how as usize % 4];
+        let subject = how.is_multiple_of(5).then(|| self.head());
+        let offset = self.push(&Audited { by: self.maybe_user(how), action, subject }, None);
+        self.audit.push(offset);
     }
 
     fn note_message(
@@ -387,4 +412,16 @@ impl History {
 #[allow(clippy::expect_used, reason = "the facts made here are far below the codec's bound")]
 fn encoded(record: Result<NewRecord, codec::CodecError>) -> NewRecord {
     record.expect("a small fact can be encoded")
+}
+
+fn fixed_dice(throws: usize) -> Vec<Dice> {
+    // A sequence that looks random (xorshift).
+    let mut state = 0x2545_f491_u32;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state
+    };
+    (0..throws).map(|_| [next(), next(), next(), next()]).collect()
 }

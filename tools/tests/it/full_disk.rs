@@ -1,79 +1,17 @@
 //! A disk that is full: a small file system of its own, filled up from outside.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Instant;
 
 use serde_json::json;
 
 use crate::support::client::{Client, text};
+use crate::support::disk::Disk;
 use crate::support::events::Events;
 use crate::support::random::Random;
 use crate::support::server::{PROCESS_WAIT, Server};
 
 const DISK_MIB: usize = 48;
 const MARK_MIB: usize = 8;
-
-/// A file system in memory, gone when it is dropped.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    /// None, with a word about it, where nobody may mount one.
-    fn mount() -> Option<Self> {
-        let place = tempfile::Builder::new().prefix("scrollback-disk-").tempdir().unwrap();
-        let options = format!("size={DISK_MIB}m,mode=700");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "scrollback-test"])
-            .arg(place.path())
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(place)),
-            Ok(output) => {
-                eprintln!(
-                    "skipped: no file system can be mounted: {}",
-                    String::from_utf8_lossy(&output.stderr)
-                );
-                None
-            }
-            Err(error) => {
-                eprintln!("skipped: there is no mount: {error}");
-                None
-            }
-        }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.0.path().join("data")
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.path().join("filler")
-    }
-
-    fn free(&self) -> u64 {
-        let output = Command::new("df").args(["--output=avail", "-B1"]).arg(self.0.path()).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).lines().last().unwrap().trim().parse().unwrap()
-    }
-
-    /// Takes space until only so much is left.
-    fn fill_up(&self, left: u64) {
-        let zeros = vec![0; usize::try_from(self.free().saturating_sub(left)).unwrap()];
-        let mut filler = fs::OpenOptions::new().create(true).append(true).open(self.filler()).unwrap();
-        // Whatever of it fits.
-        let _ = std::io::Write::write_all(&mut filler, &zeros);
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.filler()).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
 
 fn say(client: &mut Client, channel: &str, body: &str) -> crate::support::http::Response {
     client.post(&format!("/api/channels/{channel}"), &json!({ "body": body }))
@@ -107,7 +45,7 @@ fn bodies(client: &mut Client, channel: &str) -> Vec<String> {
 #[test]
 #[ignore = "needs root, to mount a file system"]
 fn on_a_disk_that_fills_up_writes_are_refused_all_else_goes_on_and_room_is_all_it_takes() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = Disk::mount(DISK_MIB) else { return };
     let mark = format!("{MARK_MIB}MiB");
     let mut server = Server::on(&disk.data(), &["--free-bytes-min", &mark, "--cache-bytes", "4MiB"]);
     server.start();
@@ -158,7 +96,7 @@ fn on_a_disk_that_fills_up_writes_are_refused_all_else_goes_on_and_room_is_all_i
 #[test]
 #[ignore = "needs root, to mount a file system"]
 fn a_disk_that_is_really_full_ends_the_server_which_starts_again_when_there_is_room() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = Disk::mount(DISK_MIB) else { return };
     let mut server = Server::on(&disk.data(), &["--free-bytes-min", "0", "--cache-bytes", "4MiB"]);
     server.start();
     let mut owner = server.owner();

@@ -90,7 +90,7 @@ fn assert_is(data: &Path, history: &History) {
 fn a_log_of_format_0_becomes_the_same_log_without_its_deleted_texts() {
     let space = tempfile::tempdir().unwrap();
     let data = space.path().join("data");
-    let history = History::fixed(500);
+    let history = History::fixed_of_format_0(500);
     write_format_0(&data, &history.records);
     let count = history.records.len() as u64;
 
@@ -117,7 +117,7 @@ fn a_log_of_format_0_becomes_the_same_log_without_its_deleted_texts() {
 
 #[test]
 fn damage_to_an_old_log_is_found_before_anything_is_changed() {
-    let history = History::fixed(60);
+    let history = History::fixed_of_format_0(60);
     assert!(history.records.len() > 30);
     let damage: [(&str, Change<'_>); 4] = [
         ("a flipped bit", &|table| {
@@ -150,7 +150,7 @@ fn damage_to_an_old_log_is_found_before_anything_is_changed() {
 /// The fixtures are what programs of their time wrote; they are only written anew while their format is not released.
 #[test]
 fn the_fixtures_are_there_and_hold_the_history_they_should() {
-    let history = History::fixed(400);
+    let history = History::fixed_of_format_0(400);
     if std::env::var_os(UPDATE).is_some() {
         let space = tempfile::tempdir().unwrap();
         write_format_0(&space.path().join("data"), &history.records);

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod corpus;
+pub(crate) mod disk;
 pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod history;
