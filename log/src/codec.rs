@@ -80,7 +80,10 @@ mod tests {
         let long = vec![7_u8; PART_BYTES_MAX as usize];
         // A length of eight bytes comes before the bytes.
         assert!(encode(&long).is_err());
-        assert_eq!(encode(&long[..long.len() - 8].to_vec()).unwrap().len() as u64, PART_BYTES_MAX);
+        let longest = long[..long.len() - 8].to_vec();
+        let bytes = encode(&longest).unwrap();
+        assert_eq!(bytes.len() as u64, PART_BYTES_MAX);
+        assert_eq!(decode::<Vec<u8>>(&bytes).unwrap(), longest);
         let bytes = encode_unbounded(&long).unwrap();
         assert!(decode::<Vec<u8>>(&bytes).is_err());
         assert_eq!(decode_unbounded::<Vec<u8>>(&bytes).unwrap(), long);

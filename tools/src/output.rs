@@ -40,14 +40,26 @@ impl Progress {
 
     /// Tells that `done` of `all` are done.
     pub(crate) fn at(&mut self, done: u64, all: u64) {
-        self.bar.set_length(all);
+        self.stage(self.what, done, Some(all));
+    }
+
+    /// Tells that of one stage of the work, `what`, so much is done; of how much may not be known yet.
+    pub(crate) fn stage(&mut self, what: &'static str, done: u64, all: Option<u64>) {
+        if self.what != what {
+            self.what = what;
+            self.bar.set_message(what);
+        }
+        match all {
+            Some(all) => self.bar.set_length(all),
+            None => self.bar.unset_length(),
+        }
         self.bar.set_position(done);
         if self.plain && self.told.elapsed() >= PLAIN_PROGRESS_EVERY {
             self.told = Instant::now();
-            if self.as_json {
-                tracing::info!(done, all, "{}", self.what);
-            } else {
-                eprintln!("{}: {done} of {all}", self.what);
+            match all {
+                _ if self.as_json => tracing::info!(done, all, "{what}"),
+                Some(all) => eprintln!("{what}: {done} of {all}"),
+                None => eprintln!("{what}: {done}"),
             }
         }
     }

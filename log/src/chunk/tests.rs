@@ -92,6 +92,59 @@ fn a_chunk_is_closed_at_its_bounds() {
 }
 
 #[test]
+fn a_chunk_is_filled_up_to_its_bounds_and_none_is_packed_that_is_not_read() {
+    let two = 2 * record(1, &[0; 500]).encoded_len();
+    let options = ChunkOptions { raw_bytes_max: two, ..ChunkOptions::default() };
+    assert_eq!(packed(options, 1, &vec![vec![0; 500]; 4]).len(), 2, "two fit exactly");
+    let boundless = ChunkOptions { raw_bytes_max: usize::MAX, ..ChunkOptions::default() };
+    let parts = vec![vec![0; 180 << 10]; 10];
+    let chunks = packed(boundless, 1, &parts);
+    let found = chunks.iter().flat_map(|(first, bytes)| read(*first, bytes).unwrap().1);
+    assert!(found.eq(parts));
+}
+
+#[test]
+fn closed_chunks_are_taken_once_and_the_rest_at_the_end() {
+    let mut packer = Packer::new(ChunkOptions { records_max: 2, ..ChunkOptions::default() });
+    let chain = ChainValue::BEGINNING;
+    (1..=5).for_each(|offset| packer.push(&record(offset, b"a"), chain));
+    let bytes = packer.closed_bytes();
+    let taken = packer.take_closed();
+    assert_eq!(taken.iter().map(|(first, _)| first.0).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(taken.iter().map(|(_, bytes)| bytes.len()).sum::<usize>(), bytes);
+    assert_eq!((packer.closed_bytes(), packer.take_closed()), (0, vec![]));
+    assert_eq!(packer.finish().iter().map(|(first, _)| first.0).collect::<Vec<_>>(), [5]);
+}
+
+#[test]
+fn what_packing_would_not_make_smaller_is_stored_as_it_is() {
+    let mut state = 1_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(2000)
+    .collect();
+    let bytes = &packed(ChunkOptions::default(), 1, std::slice::from_ref(&noise))[0].1;
+    assert_eq!(bytes.len(), HEADER_BYTES + record(1, &noise).encoded_len());
+    assert_eq!(read(Offset(1), bytes).unwrap().1, [noise]);
+}
+
+#[test]
+fn a_header_declares_up_to_a_mebibyte_and_exactly_what_is_unpacked() {
+    let whole = pack(Encoding::Plain, 1, &ChainValue::BEGINNING, &vec![0; RAW_BYTES_MAX]);
+    assert!(Header::decode(&whole).is_ok());
+    let more = pack(Encoding::Plain, 1, &ChainValue::BEGINNING, &vec![0; RAW_BYTES_MAX + 1]);
+    assert_eq!(Header::decode(&more).err(), Some(ChunkError::Header));
+    let mut bytes = packed(ChunkOptions::default(), 1, &[vec![7; 5000]])[0].1.clone();
+    let declared = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+    bytes[4..8].copy_from_slice(&(declared + 1).to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..40]);
+    bytes[40..44].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!(read(Offset(1), &bytes), Err(ChunkError::Packing));
+}
+
+#[test]
 fn unpacking_is_bounded_by_the_declared_length() {
     let mut bytes = packed(ChunkOptions::default(), 1, &[vec![7; 5000]])[0].1.clone();
     for raw_len in [1_u32, 5000, u32::MAX, RAW_BYTES_MAX as u32 + 1, RAW_BYTES_MAX as u32] {

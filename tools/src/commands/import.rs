@@ -30,12 +30,11 @@ pub(crate) fn run(common: &Common, typed: &Import) -> anyhow::Result<()> {
 
 fn import(common: &Common, typed: &Import, node: &Node) -> anyhow::Result<()> {
     let open = || open(&typed.file);
-    let mut progress = Progress::start("importing", common);
+    let mut progress = Progress::start("checking", common);
     let mut told = |step| match step {
-        ImportProgress::Checked(lines) => progress.at(lines, 0),
-        ImportProgress::Compared { lines, of } | ImportProgress::Imported { lines, of } => {
-            progress.at(lines, of)
-        }
+        ImportProgress::Checked(lines) => progress.stage("checking", lines, None),
+        ImportProgress::Compared { lines, of } => progress.stage("comparing", lines, Some(of)),
+        ImportProgress::Imported { lines, of } => progress.stage("importing", lines, Some(of)),
     };
     let outcome = import::plan(node, &open, &mut told).and_then(|plan| {
         if typed.dry_run {

@@ -12,6 +12,7 @@ use place::Place;
 use serde_json::json;
 
 use crate::support::client::{Client, text};
+use crate::support::corpus::Corpus;
 use crate::support::disk::{Disk, fill};
 use crate::support::files;
 use crate::support::http::Response;
@@ -255,4 +256,22 @@ fn a_failed_write_ends_the_server_as_the_page_says() {
         }),
     ];
     place.type_section("A write failed");
+}
+
+#[test]
+fn the_health_of_a_container_is_asked_as_the_page_says() {
+    let mut place = Place::new();
+    place.import(3000);
+    place.import(4000);
+    place.serve();
+    place.type_section("In a container");
+}
+
+#[test]
+#[ignore = "needs the real history, and takes its time"]
+fn a_real_history_is_imported_and_exported_as_the_page_says() {
+    let Some(corpus) = Corpus::whole() else { return };
+    let place = Place::new();
+    fs::copy(corpus, place.path("history.jsonl.gz")).unwrap();
+    place.type_section("Bringing a history in, taking everything out");
 }

@@ -27,17 +27,24 @@ pub(crate) struct Corpus {
 }
 
 impl Corpus {
-    /// The real corpus, or its first `SCROLLBACK_CORPUS_MESSAGES` messages written to `directory`; none, and a plain word
-    /// about it, where the file is not there.
-    pub(crate) fn real(directory: &Path) -> Option<Self> {
+    /// The file of the real corpus; none, and a plain word about it, where it is not there.
+    pub(crate) fn whole() -> Option<PathBuf> {
         let whole = match std::env::var_os("SCROLLBACK_CORPUS") {
             Some(path) => PathBuf::from(path),
             None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/irc.jsonl.gz"),
         };
-        let Ok(file) = File::open(&whole) else {
+        let is_there = whole.is_file();
+        if !is_there {
             eprintln!("skipped: no corpus at {} (SCROLLBACK_CORPUS names another place)", whole.display());
-            return None;
-        };
+        }
+        is_there.then_some(whole)
+    }
+
+    /// The real corpus, or its first `SCROLLBACK_CORPUS_MESSAGES` messages written to `directory`; none, and a plain word
+    /// about it, where the file is not there.
+    pub(crate) fn real(directory: &Path) -> Option<Self> {
+        let whole = Self::whole()?;
+        let file = File::open(&whole).unwrap();
         let wanted = match std::env::var("SCROLLBACK_CORPUS_MESSAGES").as_deref() {
             Ok("all") => usize::MAX,
             _ => super::count("SCROLLBACK_CORPUS_MESSAGES", 10_000),
