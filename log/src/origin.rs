@@ -168,6 +168,7 @@ mod tests {
             let place = Birthplace { origin: Origin::new(origin).unwrap(), offset: Offset(offset) };
             let text = place.show('M').to_string();
             prop_assert_eq!(Birthplace::parse('M', &text), Some(place));
+            prop_assert_eq!(place.origin.number(), origin);
         }
 
         #[test]
@@ -176,5 +177,18 @@ mod tests {
                 prop_assert_eq!(place.show('M').to_string(), text);
             }
         }
+    }
+
+    #[test]
+    fn an_offset_has_no_leading_zero_no_more_digits_than_there_are_and_at_least_one() {
+        let origin = "0000000007";
+        let parsed = |offset: &str| Birthplace::parse('M', &format!("M{origin}{offset}"));
+        assert_eq!(parsed("11").unwrap().offset, Offset(33));
+        assert_eq!(parsed("011"), None);
+        assert_eq!(parsed(""), None);
+        assert_eq!(parsed("0"), None);
+        let longest = "1".repeat(OFFSET_DIGITS_MAX);
+        assert!(parsed(&longest).is_some());
+        assert_eq!(parsed(&format!("{longest}1")), None);
     }
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use common::{append_notes, copy_dir, note, shown};
 use scrollback_log::data_dir::{DataDir, DataDirError, write_atomically};
 use scrollback_log::{
-    Appender, Head, Log, LogOptions, Offset, OpenError, Timestamp, open, open_accepting_witness, verify,
+    Appender, ChainValue, Head, Log, LogOptions, Offset, OpenError, Timestamp, open, open_accepting_witness,
+    verify,
 };
 
 type Opened = (DataDir, Arc<Log>, Appender);
@@ -252,6 +253,51 @@ fn without_a_sound_witness_a_log_is_only_opened_after_a_whole_check() {
         drop((dir, log, appender));
         go_on(&root);
     }
+}
+
+#[test]
+fn a_witness_that_cannot_be_read_is_not_taken_for_a_missing_one() {
+    let space = tempfile::tempdir().unwrap();
+    let root = space.path().join("data");
+    create(&root, &["one"]);
+    std::fs::remove_file(root.join("witness")).unwrap();
+    std::fs::create_dir(root.join("witness")).unwrap();
+    let error = refusal(&root);
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+    assert!(error.to_string().contains("witness"), "{error}");
+}
+
+#[test]
+fn a_record_s_tag_is_the_chain_s_and_there_is_none_beyond_the_head() {
+    let space = tempfile::tempdir().unwrap();
+    let (_dir, log, mut appender) = go_on(&space.path().join("data"));
+    let before = log.syncs();
+    append_notes(&mut appender, ["one"]);
+    assert!(log.syncs() > before, "what is acknowledged was synced");
+    let first = log.head();
+    append_notes(&mut appender, ["two"]);
+    assert_eq!(log.tag_at(Offset(1)).unwrap(), Some(first.chain.tag()));
+    assert_eq!(log.tag_at(Offset(2)).unwrap(), Some(log.head().chain.tag()));
+    assert_eq!(log.tag_at(Offset(3)).unwrap(), None);
+    assert_eq!(log.tag_at(Offset::BEGINNING).unwrap(), Some(ChainValue::BEGINNING.tag()));
+}
+
+#[test]
+fn a_finished_log_has_a_snapshot_of_all_of_it() {
+    let space = tempfile::tempdir().unwrap();
+    let root = space.path().join("data");
+    create(&root, &["one", "two"]);
+    let snapshots = || {
+        let files = std::fs::read_dir(root.join("log.1")).unwrap().map(|file| file.unwrap().path());
+        files.filter(|file| file.to_string_lossy().contains("/snap.")).collect::<Vec<_>>()
+    };
+    snapshots().iter().for_each(|snapshot| std::fs::remove_file(snapshot).unwrap());
+    let dir = DataDir::open_existing(&root).unwrap();
+    scrollback_log::finish(&dir, &LogOptions::default()).unwrap();
+    assert_eq!(snapshots().len(), 1);
+    drop(dir);
+    let (_dir, log, _appender) = go_on(&root);
+    assert_eq!(shown(&log), ["one", "two"]);
 }
 
 #[test]

@@ -252,3 +252,20 @@ fn a_server_with_twice_the_memory_that_it_has_at_rest_logs_people_in_once_the_lo
         });
     });
 }
+
+#[test]
+fn a_server_sets_its_allocator_and_keeps_its_process_and_name() {
+    let of = |pid: u32, what: &str| fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap();
+    let mut server = Server::started(&[]);
+    // The server that was spawned is the one that listens: it has not become another process.
+    let environment = of(server.pid(), "environ");
+    let variables: Vec<&str> = environment.split('\0').collect();
+    assert!(variables.contains(&"MALLOC_ARENA_MAX=2"), "{variables:?}");
+    assert_eq!(of(server.pid(), "comm").trim(), "scrollback");
+    assert!(of(server.pid(), "cmdline").contains("\0serve\0"));
+    server.stop();
+    server.set_environment(&[("MALLOC_ARENA_MAX".to_owned(), "7".to_owned())]);
+    server.start();
+    assert!(of(server.pid(), "environ").split('\0').any(|variable| variable == "MALLOC_ARENA_MAX=7"));
+    server.stop();
+}
