@@ -81,3 +81,19 @@ pub struct Head {
     /// The chain's value after the newest record.
     pub chain: ChainValue,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_time_moves_by_a_span_and_not_beyond_its_ends() {
+        let (time, second) = (Timestamp(5_000_000), Duration::from_secs(1));
+        assert_eq!((time.before(second), time.after(second)), (Timestamp(4_000_000), Timestamp(6_000_000)));
+        assert_eq!(Timestamp(i64::MIN).before(second), Timestamp(i64::MIN));
+        assert_eq!(Timestamp(i64::MAX).after(second), Timestamp(i64::MAX));
+        assert_eq!(Timestamp(0).before(Duration::MAX), Timestamp(-i64::MAX));
+    }
+}

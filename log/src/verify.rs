@@ -281,3 +281,17 @@ impl From<Damage> for ReadError {
         ReadError::Damaged { offset: damage.offset, place: damage.place, what: damage.what }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_damage_is_counted_and_the_first_of_it_is_listed() {
+        let mut report = Report::default();
+        let found = DAMAGE_LISTED_MAX as u64 + 3;
+        (1..=found).for_each(|offset| report.add("here", Offset(offset), "bad".into()));
+        assert_eq!((report.damage.len(), report.damage_count), (DAMAGE_LISTED_MAX, found));
+        assert_eq!(report.damage.last().unwrap().offset, Offset(DAMAGE_LISTED_MAX as u64));
+    }
+}

@@ -184,6 +184,7 @@ mod tests {
                 witness.sync().unwrap();
             }
             assert_eq!(Witness::read(&path).unwrap(), Testimony::Head(head(offset)));
+            assert_eq!(look(&path).unwrap(), Some(head(offset)));
         }
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 2 * SLOT_SPACING as u64);
     }
@@ -221,6 +222,8 @@ mod tests {
         for len in [0, 10, SLOT_BYTES, SLOT_SPACING + 3] {
             std::fs::write(&path, vec![0; len]).unwrap();
             assert_eq!(Witness::read(&path).unwrap(), Testimony::Damaged, "{len} bytes");
+            assert_eq!(look(&path).unwrap(), None, "{len} bytes");
         }
+        assert!(look(dir.path()).is_err(), "a directory cannot be read, which says nothing of a witness");
     }
 }

@@ -256,6 +256,29 @@ fn without_a_sound_witness_a_log_is_only_opened_after_a_whole_check() {
 }
 
 #[test]
+fn another_log_of_the_same_length_is_found_by_a_check_that_tells_how_far_it_is() {
+    let space = tempfile::tempdir().unwrap();
+    let (root, other) = (space.path().join("data"), space.path().join("other"));
+    create(&root, &["one", "two", "three"]);
+    create(&other, &["uno", "dos", "tres"]);
+    let check = |root: &Path| {
+        let mut told = Vec::new();
+        let dir = DataDir::open_existing(root).unwrap();
+        let report =
+            verify::verify(&dir, &LogOptions::default(), &mut |progress| told.push(progress)).unwrap();
+        let last = told.last().map(|progress| (progress.at, progress.head));
+        assert_eq!(last, Some((Offset(3), Offset(3))));
+        report.damage
+    };
+    assert_eq!(check(&root), []);
+    std::fs::remove_dir_all(root.join("log.1")).unwrap();
+    copy_dir(&other.join("log.1"), &root.join("log.1"));
+    let damage = check(&root);
+    assert_eq!(damage.len(), 1, "{damage:?}");
+    assert!(damage[0].offset == Offset(3) && damage[0].what.contains("another log"), "{damage:?}");
+}
+
+#[test]
 fn a_witness_that_cannot_be_read_is_not_taken_for_a_missing_one() {
     let space = tempfile::tempdir().unwrap();
     let root = space.path().join("data");
