@@ -250,6 +250,19 @@ fn a_failing_write_or_sync_is_never_answered_with_success() {
 }
 
 #[test]
+fn a_machine_that_panics_is_a_failed_write() {
+    let running = start(&MemoryStore::new(), options());
+    let (go, until) = channel();
+    // Nobody will say go, on which this machine insists.
+    drop(go);
+    let outcome = running.writer.submit_blocking(Command::Wait(until));
+    assert_eq!(outcome, Err(SubmitError::OutcomeUnknown));
+    assert!(running.thread.join().is_err());
+    assert!(*running.writer.failed().borrow());
+    assert_eq!(running.writer.submit_blocking(pin("late")), Err(SubmitError::Stopped));
+}
+
+#[test]
 fn a_full_disk_refuses_writes_and_then_goes_on() {
     let store = MemoryStore::new();
     let has_space = Arc::new(std::sync::atomic::AtomicBool::new(false));

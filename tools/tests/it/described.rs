@@ -3,12 +3,16 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::client::{Identity, text};
 use crate::support::count;
-use crate::support::server::{Server, run};
+use crate::support::server::{Server, run_within};
+
+/// Far longer than one example of every call takes.
+const EXAMPLES_WAIT: Duration = Duration::from_secs(8);
 
 #[test]
 #[ignore = "needs schemathesis, which tools/test installs"]
@@ -27,8 +31,9 @@ fn every_answer_to_generated_requests_is_described() {
     command.env("SCROLLBACK_MEMBER", member).env("SCROLLBACK_SPARE_TOKEN", text(&spare, "id"));
     command.arg("--config-file").arg(manifest.join("tests/clients/schemathesis.toml")).args(["run", &url]);
     command.args(["--no-color", "--checks", "all", "--phases", "examples,coverage,fuzzing"]);
-    command.args(["--max-examples", &count("SCROLLBACK_B1_EXAMPLES", 50).to_string()]);
-    let ended = run(&mut command);
+    let examples = count("SCROLLBACK_B1_EXAMPLES", 50);
+    command.args(["--max-examples", &examples.to_string()]);
+    let ended = run_within(&mut command, EXAMPLES_WAIT * u32::try_from(examples).unwrap());
     let said = format!("{}{}", ended.stdout, ended.stderr);
     eprintln!("{said}");
     assert_eq!(ended.code, Some(0), "schemathesis found something");

@@ -18,6 +18,9 @@ use super::client::Client;
 /// A start or a stop that takes longer has hung.
 pub(crate) const PROCESS_WAIT: Duration = Duration::from_secs(120);
 
+/// A command that takes longer has hung.
+const COMMAND_WAIT: Duration = PROCESS_WAIT.saturating_mul(5);
+
 /// What the server says on standard output once it takes connections.
 const LISTENING: &str = "listening on ";
 
@@ -339,10 +342,15 @@ fn deaf(mut command: Command) -> Command {
 
 /// Runs a command to its end.
 pub(crate) fn run(command: &mut Command) -> Ended {
+    run_within(command, COMMAND_WAIT)
+}
+
+/// Runs a command that may take so long to its end.
+pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Ended {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stdout = collect(child.stdout.take().unwrap());
     let stderr = collect(child.stderr.take().unwrap());
-    let status = wait(&mut child);
+    let status = wait_within(&mut child, limit);
     Ended { code: status.code(), stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
 }
 
@@ -353,7 +361,11 @@ pub(crate) fn signal(pid: u32, name: &str) {
 
 /// Waits for a process, but not for ever: one that does not end is ended, and the test with it.
 pub(crate) fn wait(child: &mut Child) -> ExitStatus {
-    let deadline = Instant::now() + 5 * PROCESS_WAIT;
+    wait_within(child, COMMAND_WAIT)
+}
+
+fn wait_within(child: &mut Child, limit: Duration) -> ExitStatus {
+    let deadline = Instant::now() + limit;
     while Instant::now() < deadline {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
