@@ -153,3 +153,46 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(fields: &'a [u8], byte: u64) -> Res
     codec::decode(fields)
         .map_err(|_| BackupError::Damaged { byte, what: "the frame's fields are impossible".into() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives a byte every second time it is asked, and is interrupted in between; fails at its end.
+    struct Halting<'a>(&'a [u8], bool);
+
+    impl Read for Halting<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            match self.0.split_first() {
+                _ if self.1 => Err(io::ErrorKind::Interrupted.into()),
+                Some((first, rest)) => {
+                    (buffer[0], self.0) = (*first, rest);
+                    Ok(1)
+                }
+                None => Err(io::ErrorKind::ConnectionReset.into()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_read_over_interruptions_and_an_error_is_told() {
+        let mut bytes = Vec::new();
+        write(FrameKind::Records, &[b"one", b"two"], &mut bytes);
+        let mut payload = Vec::new();
+        let mut from = Halting(&bytes, false);
+        let frame = read(&mut from, &mut payload).ok().flatten().expect("a frame");
+        assert!(frame == (FrameKind::Records, bytes.len() as u64) && payload == b"onetwo");
+        assert!(matches!(read(&mut from, &mut payload), Err(FrameError::Io(_))));
+        let cut = read(&mut &bytes[..4], &mut payload);
+        assert!(matches!(cut, Err(FrameError::Cut)), "in its header");
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_one_that_never_was() {
+        let payload = |format: u32| [&MAGIC[..], &format.to_le_bytes()].concat();
+        let newer = BACKUP_FORMAT + 1;
+        assert!(matches!(begin_of(&payload(newer), 0), Err(BackupError::Newer { found }) if found == newer));
+        assert!(matches!(begin_of(&payload(0), 7), Err(BackupError::Damaged { byte: 7, .. })));
+    }
+}
