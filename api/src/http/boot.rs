@@ -37,8 +37,7 @@ pub(super) async fn boot(mut call: Call) -> Result<Response, Problem> {
     std::mem::take(&mut call.query).finish()?;
     let user = call.caller()?.user;
     let read = move |server: &Server| read_state(server, user, each);
-    call.server
-        .large_answer(call.holder(), call.server.heavy_read(call.holder(), READ_BYTES_MAX, read).await?)
+    call.server.large_read(call.holder(), READ_BYTES_MAX, read).await
 }
 
 /// The state but for the messages.

@@ -251,6 +251,20 @@ impl Call {
 }
 
 impl Server {
+    /// 200 with the JSON that such a read gives.
+    ///
+    /// # Errors
+    /// As for [`Server::heavy_read`] and [`Server::large_answer`].
+    pub(super) async fn large_read(
+        self: &Arc<Self>,
+        holder: Holder,
+        bytes: usize,
+        work: impl FnOnce(&Server) -> Result<Vec<u8>, Problem> + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let json = self.heavy_read(holder, bytes, work).await?;
+        self.large_answer(holder, json)
+    }
+
     /// 200 with JSON that may be large.
     ///
     /// # Errors

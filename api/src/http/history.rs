@@ -52,8 +52,7 @@ pub(super) async fn page(mut call: Call) -> Result<Response, Problem> {
         ids::parse(IdKind::Channel, call.variable(), call.server.views().origins()).ok_or_else(unknown)?;
     let state = State::asked(&call.server, at).await?;
     let read = move |server: &Server| read_page(server, &state, channel, wanted, limit)?.ok_or_else(unknown);
-    call.server
-        .large_answer(call.holder(), call.server.heavy_read(call.holder(), READ_BYTES_MAX, read).await?)
+    call.server.large_read(call.holder(), READ_BYTES_MAX, read).await
 }
 
 fn read_query(query: &mut Query) -> Result<(Wanted, usize), Problem> {

@@ -55,9 +55,9 @@ impl State {
         let Ok(turn) = timeout(BEHIND_AFTER, past.folding().acquire_owned()).await else {
             return Err(busy("other past states are being computed".into()));
         };
-        let promise = server.node.memory.promise(fold_bytes(server))?;
         // The semaphore is never closed.
         let turn = turn.map_err(|_| Problem::plain(Code::Internal))?;
+        let promise = server.node.memory.promise(fold_bytes(server))?;
         let fold = move |server: &Server| {
             // Kept to the end of the fold, also when the client has gone meanwhile.
             let _held = (turn, promise);

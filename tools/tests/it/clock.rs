@@ -2,9 +2,10 @@
 //! never go back, nothing expires because of a step, and what expires does so once and in order.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::support::client::{Client, number, text};
 use crate::support::server::Server;
@@ -21,16 +22,20 @@ fn library() -> PathBuf {
 }
 
 /// The clock of a server.
-struct Clock(PathBuf);
+struct Clock {
+    file: PathBuf,
+    _directory: TempDir,
+}
 
 impl Clock {
     /// Lets the next starts of this server see this clock, which is right at first.
-    fn of(server: &mut Server, directory: &Path) -> Self {
-        let clock = Self(directory.join("clock"));
+    fn of(server: &mut Server) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Self { file: directory.path().join("clock"), _directory: directory };
         clock.step("+0");
         let variables = [
             ("LD_PRELOAD", library().display().to_string()),
-            ("FAKETIME_TIMESTAMP_FILE", clock.0.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", clock.file.display().to_string()),
             ("FAKETIME_NO_CACHE", "1".into()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
             ("DONT_FAKE_MONOTONIC", "1".into()),
@@ -42,10 +47,20 @@ impl Clock {
     /// Sets it off from the right time by so much.
     fn step(&self, by: &str) {
         // At once, so that nobody reads half of it.
-        let new = self.0.with_extension("new");
+        let new = self.file.with_extension("new");
         fs::write(&new, by).unwrap();
-        fs::rename(new, &self.0).unwrap();
+        fs::rename(new, &self.file).unwrap();
     }
+}
+
+/// A running server with a clock of its own, its owner, and a channel.
+fn set_up() -> (Server, Clock, Client, String) {
+    let mut server = Server::new(&OPTIONS);
+    let clock = Clock::of(&mut server);
+    server.start();
+    let mut owner = server.owner();
+    let channel = owner.create_channel("general");
+    (server, clock, owner, channel)
 }
 
 fn paused(server: &Server) -> bool {
@@ -82,12 +97,7 @@ fn expired(client: &mut Client) -> Vec<u64> {
 #[ignore = "needs faketime (tools/test installs it)"]
 fn a_clock_that_steps_expires_nothing_and_stamps_never_go_back() {
     for steps in [["+1d", "-1d", "+0"], ["-1d", "+1d", "-2d"], ["+2h", "+0", "+3h"]] {
-        let directory = tempfile::tempdir().unwrap();
-        let mut server = Server::new(&OPTIONS);
-        let clock = Clock::of(&mut server, directory.path());
-        server.start();
-        let mut owner = server.owner();
-        let channel = owner.create_channel("general");
+        let (mut server, clock, mut owner, channel) = set_up();
         let mut said = say_some(&mut owner, &channel);
         assert!(!paused(&server));
         for (n, step) in steps.iter().enumerate() {
@@ -119,12 +129,7 @@ fn a_clock_that_steps_expires_nothing_and_stamps_never_go_back() {
 #[test]
 #[ignore = "needs faketime (tools/test installs it)"]
 fn once_the_clock_is_confirmed_all_expires_in_order_and_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut server = Server::new(&OPTIONS);
-    let clock = Clock::of(&mut server, directory.path());
-    server.start();
-    let mut owner = server.owner();
-    let channel = owner.create_channel("general");
+    let (mut server, clock, mut owner, channel) = set_up();
     // A token's session does not end in the meantime.
     let mut owner = server.client().with_token(&owner.token("owner"));
     let mut said: Vec<u64> = Vec::new();

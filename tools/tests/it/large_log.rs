@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::time::Instant;
 
+use scrollback_api::timestamps;
+use scrollback_log::Timestamp;
 use serde_json::json;
 
 use crate::support::client::text;
@@ -14,15 +16,9 @@ use crate::support::random::Random;
 use crate::support::server::Server;
 
 /// Seconds between two made-up messages.
-const SECONDS_APART: u64 = 7;
+const SECONDS_APART: i64 = 7;
 const CHANNELS: u64 = 20;
 const SENDERS: u64 = 200;
-
-fn peak_mib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its memory");
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
-}
 
 #[test]
 fn a_large_log_is_replayed_and_served() {
@@ -33,11 +29,11 @@ fn a_large_log_is_replayed_and_served() {
     let words = random.words(4_096);
     let mut file = BufWriter::new(fs::File::create(&history).unwrap());
     for n in 0..records {
-        let at = 1_000_000_000 + n * SECONDS_APART;
+        let at = 1_000_000_000 + n as i64 * SECONDS_APART;
         let (start, length) = (random.below(3_000) as usize, 20 + random.below(200) as usize);
         let line = json!({
             "channel": format!("channel {}", random.below(CHANNELS)),
-            "at": rfc3339(at),
+            "at": timestamps::show(Timestamp(at * 1_000_000)).to_string(),
             "sender": format!("sender {}", random.below(SENDERS)),
             "body": format!("{n} {}", &words[start..start + length]),
         });
@@ -54,7 +50,7 @@ fn a_large_log_is_replayed_and_served() {
     let began = Instant::now();
     server.start();
     let replayed = began.elapsed().as_secs_f64();
-    let peak = peak_mib(server.pid());
+    let peak = server.memory_bytes("VmHWM:") >> 20;
     let mut owner = server.owner();
     let boot = owner.get("/api/boot").ok(200);
     let head = boot["resume_point"].as_u64().unwrap();
@@ -71,23 +67,8 @@ fn a_large_log_is_replayed_and_served() {
          most {peak} MiB; with them in {ready:.2} s, {} MiB",
         records as f64 / imported,
         head as f64 / replayed,
-        peak_mib(server.pid())
+        server.memory_bytes("VmHWM:") >> 20
     );
     must_be_within("SCROLLBACK_L6_SECONDS_MAX", replayed, "the start without views, in seconds");
     server.stop();
-}
-
-/// A time in the form of the API, from seconds since 1970.
-fn rfc3339(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // The civil calendar from days, by eras of 400 years that begin in March.
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let date = of_year - (153 * month + 2) / 5 + 1;
-    let (month, year) =
-        if month < 10 { (month + 3, era * 400 + year) } else { (month - 9, era * 400 + year + 1) };
-    format!("{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60)
 }

@@ -105,12 +105,6 @@ impl Drop for Group {
     }
 }
 
-fn resident_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[derive(Default)]
 struct Told {
     done: AtomicUsize,
@@ -156,7 +150,7 @@ fn squeeze(percent: u64, afterwards: impl FnOnce(&Server)) {
     }
     let streams: Vec<Events> =
         (0..STREAMS).map(|_| Events::open(&owner, "?resume_point=now", None)).collect();
-    let resting = resident_kib(server.pid()) << 10;
+    let resting = server.memory_bytes("VmRSS:");
     // The kernel counts pages.
     let bound = resting * percent / 100 / 4096 * 4096;
     group.limit(bound);
@@ -222,7 +216,7 @@ fn squeeze(percent: u64, afterwards: impl FnOnce(&Server)) {
         "at rest {} MiB, bound {} MiB, at the end {} MiB, peak of the group {} bytes: {done} done, {shed} shed, {posted} of {rounds} small posts taken",
         resting >> 20,
         bound >> 20,
-        resident_kib(server.pid()) >> 10,
+        server.memory_bytes("VmRSS:") >> 20,
         group.peak()
     );
     assert_eq!(group.killed(), 0, "killed for memory");

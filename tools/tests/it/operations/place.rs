@@ -193,13 +193,13 @@ impl Place {
     /// A shell that runs the command.
     fn shell(&self, command: &str) -> Command {
         let mut command = command.to_owned();
+        let address = match (&self.server, &self.typed) {
+            (Some(server), _) => server.address.get().to_string(),
+            (None, Some(serving)) => serving.address.clone(),
+            (None, None) => "127.0.0.1:0".into(),
+        };
         for page in PAGE_ADDRESSES {
-            let to = match (&self.server, &self.typed) {
-                (Some(server), _) => server.address.get().to_string(),
-                (None, Some(serving)) => serving.address.clone(),
-                (None, None) => "127.0.0.1:0".into(),
-            };
-            command = command.replace(page, &to);
+            command = command.replace(page, &address);
         }
         if let Some(token) = &self.token {
             command = command.replace(PAGE_TOKEN, &format!("SCROLLBACK_TOKEN={token}"));
@@ -276,11 +276,10 @@ impl Place {
             signal(serving.child.id(), "TERM");
         }
         let code = wait(&mut serving.child).code();
-        let told = {
-            let reading = serving.reading.take();
-            reading.into_iter().for_each(|reading| reading.join().unwrap());
-            told()
-        };
+        if let Some(reading) = serving.reading.take() {
+            reading.join().unwrap();
+        }
+        let told = told();
         let Typed { command, code: said, .. } = &serving.command;
         assert_eq!(code, Some(*said), "{:?}: `{command}`: {told}", self.heading);
         if *said != 0 {

@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::client::Client;
 use super::paper::Paper;
-use super::server::{Address, PROCESS_WAIT, Server, Way, wait};
+use super::server::{Address, Server, Way, wait};
+use super::until;
 
 /// Which proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +56,13 @@ impl Proxy {
             .spawn()
             .unwrap_or_else(|error| panic!("{kind:?}: {error}"));
         let mut proxy = Self { child, paper, https, http, _directory: directory };
-        let deadline = Instant::now() + PROCESS_WAIT;
-        while TcpStream::connect(https).is_err() || TcpStream::connect(http).is_err() {
+        until(&format!("{kind:?} listens"), || {
             if let Some(status) = proxy.child.try_wait().unwrap() {
                 panic!("{kind:?} ended: {status}");
             }
-            assert!(Instant::now() < deadline, "{kind:?} does not listen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+            let listens = TcpStream::connect(https).is_ok() && TcpStream::connect(http).is_ok();
+            listens.then_some(())
+        });
         proxy
     }
 

@@ -286,6 +286,13 @@ impl Server {
         self.running.as_ref().expect("a running server").child.id()
     }
 
+    /// What Linux says of the running process under this name, such as `VmRSS:`.
+    pub(crate) fn memory_bytes(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     pub(crate) fn restart(&mut self) {
         self.stop();
         self.start();
