@@ -106,9 +106,14 @@ pub struct StreamLimits {
     pub ring_bytes_max: usize,
     /// The most bytes handed to a socket in one write.
     pub write_bytes_max: usize,
+    /// The most bytes that the system keeps of what a stream has sent while its client takes nothing.
+    pub unsent_bytes_max: usize,
     /// How long a socket may take nothing of what is written to it before its stream ends as slow, or its connection with the
     /// answer that it does not take.
     pub write_timeout: Duration,
+    /// The least bytes a second that a stream's client must take over each `write_timeout` while there is more for it, else
+    /// the stream ends as slow; 0 for no such limit.
+    pub rate_min: u64,
     /// The least `retry` a stream tells its client.
     pub retry_min: Duration,
     /// The greatest `retry` a stream tells its client.
@@ -168,7 +173,9 @@ impl Default for Settings {
                 heartbeat: Duration::from_secs(15),
                 ring_bytes_max: 16 << 20,
                 write_bytes_max: 64 << 10,
+                unsent_bytes_max: 128 << 10,
                 write_timeout: Duration::from_secs(10),
+                rate_min: 4 << 10,
                 retry_min: Duration::from_secs(1),
                 retry_max: Duration::from_secs(8),
                 poll_wait_max: Duration::from_secs(60),

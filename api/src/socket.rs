@@ -7,9 +7,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use rustls::ServerConnection;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +17,8 @@ use tokio_rustls::server::TlsStream;
 
 /// What a client says to somebody who does not listen is thrown away in pieces of this size.
 const DISCARD_BYTES: usize = 256;
+/// The most parts of what is sent that one write takes together.
+const PARTS_MAX: usize = 8;
 
 /// A socket, on the runtime that watches it.
 #[derive(Debug)]
@@ -79,20 +80,27 @@ impl Socket {
     ///
     /// # Errors
     /// When the connection is lost.
-    pub fn try_send(&mut self, bytes: &mut Bytes) -> io::Result<Sent> {
+    pub fn try_send(&mut self, bytes: &mut impl Buf) -> io::Result<Sent> {
         let mut some = false;
         loop {
             let outcome = match self {
-                Socket::Plain(_) if bytes.is_empty() => return Ok(Sent::All),
-                Socket::Plain(socket) => socket.try_write(bytes).and_then(at_least_one),
+                Socket::Plain(_) if !bytes.has_remaining() => return Ok(Sent::All),
+                Socket::Plain(socket) if bytes.chunk().len() == bytes.remaining() => {
+                    socket.try_write(bytes.chunk()).and_then(at_least_one)
+                }
+                Socket::Plain(socket) => {
+                    let mut parts = [io::IoSlice::new(&[]); PARTS_MAX];
+                    let parts_len = bytes.chunks_vectored(&mut parts);
+                    socket.try_write_vectored(&parts[..parts_len]).and_then(at_least_one)
+                }
                 Socket::Tls(tls) => {
                     let (socket, session) = tls.get_mut();
                     if session.wants_write() {
                         session.write_tls(&mut Now(socket)).and_then(at_least_one).map(|_| 0)
-                    } else if bytes.is_empty() {
+                    } else if !bytes.has_remaining() {
                         return Ok(Sent::All);
                     } else {
-                        session.writer().write(bytes).and_then(at_least_one)
+                        session.writer().write(bytes.chunk()).and_then(at_least_one)
                     }
                 }
             };
@@ -120,9 +128,11 @@ impl Socket {
         }
     }
 
-    /// Makes the coming close throw away what the system still holds for the client.
-    pub fn forget_unsent(&self) {
-        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
+    /// Bounds how much the system keeps of what is sent while the client takes nothing: it takes no more beyond that.
+    pub fn bound_unsent(&self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        // Without it the system keeps as much as it likes, some megabytes.
+        let _ = SockRef::from(self.tcp()).set_tcp_notsent_lowat(bytes);
     }
 
     /// Whether the client has closed the connection; if not, the task is woken when there is news. What the client said

@@ -1,8 +1,8 @@
 //! What lies between a record and the bytes that a stream sends.
 //!
 //! Timed: encoding messages as frames, the same with appending them to the ring as one batch, and reading them back. A
-//! reader without a filter is either the first at each place, and copies the frames, or one of the many after it, and
-//! shares them. A reader with a filter copies those that it wants, here one channel of ten. Not timed: reading from the
+//! reader is either the first of its kind at each place, and copies the frames that it wants, or one of the many after it, and
+//! shares them. Not timed: reading from the
 //! log, waking readers, sockets.
 
 #![allow(clippy::expect_used, reason = "a bench that cannot go on has nothing to measure")]
@@ -12,9 +12,11 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use scrollback_api::http::query::Query;
 use scrollback_api::ids::{self, IdKind};
+use scrollback_api::streams::cut::{Cut, Form};
 use scrollback_api::streams::filter::Filter;
 use scrollback_api::streams::frame::Encoder;
 use scrollback_api::streams::ring::{Ring, RingRead};
+use scrollback_api::streams::selection::Selection;
 use scrollback_log::{Offset, Record};
 use scrollback_projections::Origins;
 use scrollback_projections::facts::{Fact, MessageSent};
@@ -63,8 +65,9 @@ fn read(criterion: &mut Criterion) {
     let batch: Vec<Record<'_>> = chat.messages.iter().map(|message| message.as_record()).collect();
     let ring = Ring::new(RING_BYTES);
     ring.append(&batch, origins).expect("a message is a fact");
+    let everything = Selection::everything();
     let reader = Reader { ring: &ring, after: chat.views.at(), head: chat.views.at().plus(MESSAGES) };
-    assert_eq!(reader.frames(None), MESSAGES as usize);
+    assert_eq!(reader.frames(&everything), MESSAGES as usize);
 
     let mut group = criterion.benchmark_group("streams");
     group.throughput(Throughput::Elements(MESSAGES));
@@ -73,15 +76,21 @@ fn read(criterion: &mut Criterion) {
     group.bench_function("read as the first", |bencher| {
         bencher.iter(|| {
             bound += 1;
-            reader.read(bound, None)
+            reader.read(bound, &everything)
         });
     });
-    group.bench_function("read as one of many", |bencher| bencher.iter(|| reader.read(READ_BYTES, None)));
+    group.bench_function("read as one of many", |bencher| {
+        bencher.iter(|| reader.read(READ_BYTES, &everything))
+    });
 
     let (filter, wanted) = one_channel(&batch, origins);
-    assert_eq!(reader.frames(Some(&filter)), wanted);
-    group.bench_function("read one channel of ten", |bencher| {
-        bencher.iter(|| reader.read(READ_BYTES, Some(&filter)));
+    let selection = Selection::of(filter);
+    assert_eq!(reader.frames(&selection), wanted);
+    group.bench_function("read one channel of ten as the first", |bencher| {
+        bencher.iter(|| {
+            bound += 1;
+            reader.read(bound, &selection)
+        });
     });
     group.finish();
 }
@@ -109,25 +118,26 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Takes all that it wants, up to `bytes_max` bytes at a time.
-    fn read(&self, bytes_max: usize, filter: Option<&Filter>) {
-        self.each(bytes_max, filter, |chunk| {
+    fn read(&self, bytes_max: usize, selection: &Selection) {
+        self.each(bytes_max, selection, |chunk| {
             black_box(chunk);
         });
     }
 
     /// How many frames it wants.
-    fn frames(&self, filter: Option<&Filter>) -> usize {
+    fn frames(&self, selection: &Selection) -> usize {
         let mut frames = 0;
-        self.each(READ_BYTES, filter, |chunk| {
+        self.each(READ_BYTES, selection, |chunk| {
             frames += chunk.windows(2).filter(|end| end == b"\n\n").count()
         });
         frames
     }
 
-    fn each(&self, bytes_max: usize, filter: Option<&Filter>, mut visit: impl FnMut(&[u8])) {
+    fn each(&self, bytes_max: usize, selection: &Selection, mut visit: impl FnMut(&[u8])) {
         let mut after = self.after;
         while after < self.head {
-            let RingRead::Frames(taken) = self.ring.read(after, self.head, bytes_max, filter) else {
+            let cut = Cut { form: Form::Sse, bytes_max, events_max: usize::MAX, shared: true };
+            let RingRead::Taken(taken) = self.ring.read(after, self.head, cut, selection) else {
                 panic!("the ring holds all messages");
             };
             visit(&taken.chunk.chunked());

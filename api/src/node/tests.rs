@@ -14,6 +14,9 @@ use scrollback_projections::facts::{Fact, Role};
 use super::testing::{NOW, copy_dir, open, open_with, settings};
 use super::*;
 use crate::commands::{Answer, Command, MessageRef, Refusal};
+use crate::streams::cut::{Cut, Form};
+use crate::streams::ring::RingRead;
+use crate::streams::selection::Selection;
 
 fn is_gone(node: &Node, offset: Offset) -> bool {
     node.log.read(offset, |record| matches!(record.text, Text::Gone(_))).unwrap().unwrap()
@@ -75,14 +78,13 @@ fn what_a_deletion_names_is_gone_for_every_reader_when_it_is_answered_and_after_
     let (message, channel) = said[0];
     let message = MessageRef { offset: message, channel, sender: Some(owner), imported_at: None };
     let frames = |node: &Node| {
-        let mut frames = Vec::new();
+        let cut = Cut { form: Form::Json, bytes_max: 1 << 20, events_max: usize::MAX, shared: true };
         // The first record was appended before there was a ring.
-        let through = node.ring.each_json(Offset::FIRST, node.log.head().offset, None, |json| {
-            frames.push(String::from_utf8(json.to_vec()).unwrap());
-            true
-        });
-        assert!(through.is_some());
-        frames
+        let read = node.ring.read(Offset::FIRST, node.log.head().offset, cut, &Selection::everything());
+        let RingRead::Taken(taken) = read else { panic!("pushed out") };
+        let list = [b"[", &taken.chunk.bare()[..], b"]"].concat();
+        let events: Vec<serde_json::Value> = serde_json::from_slice(&list).unwrap();
+        events.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let secrets = |node: &Node| frames(node).iter().filter(|frame| frame.contains("a secret")).count();
     assert_eq!(secrets(&node), 3);

@@ -34,6 +34,12 @@ impl Chunk {
         self.bytes.is_empty()
     }
 
+    /// How many bytes are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        if self.is_empty() { 0 } else { self.bytes.len() - SIZE_LINE_MAX - END.len() }
+    }
+
     /// The bytes with what makes them a chunk.
     #[must_use]
     pub fn chunked(&self) -> Bytes {

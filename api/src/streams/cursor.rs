@@ -12,9 +12,10 @@ use scrollback_log::Offset;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
-use super::filter::Filter;
-use super::ring::{RingRead, Taken};
-use super::{Chunk, Position, StreamError, Streams, read_log};
+use super::cut::{Cut, Taken};
+use super::ring::RingRead;
+use super::selection::Selection;
+use super::{Position, StreamError, Streams, read_log};
 
 /// How far behind a reader must be for the log to be read ahead for it.
 const READ_AHEAD_RECORDS_MIN: u64 = 4_096;
@@ -22,14 +23,16 @@ const READ_AHEAD_RECORDS_MIN: u64 = 4_096;
 const READ_AHEAD_BLOCKS: usize = 4;
 /// How many records a block has: some chunks, so that starting to read it costs little.
 const BLOCK_RECORDS: u64 = 512;
+/// No event has fewer bytes in any form, so a chunk cannot have more events than this allows.
+const EVENT_BYTES_MIN: usize = 64;
 
 /// What a cursor found.
 #[derive(Debug)]
 pub enum Next {
     /// It stands at the head.
     Live,
-    /// It has moved over these frames; none of them if all were filtered out.
-    Frames(Chunk),
+    /// It has moved, and this is what the reader gets of what it has moved over.
+    Moved(Taken),
 }
 
 /// A reader's place.
@@ -37,7 +40,6 @@ pub struct Cursor {
     at: Position,
     /// What the client can resume from: where the stream began, or the newest frame sent.
     known: Offset,
-    filter: Option<Arc<Filter>>,
     ahead: Option<Box<ReadAhead>>,
     slow: bool,
 }
@@ -50,18 +52,19 @@ struct ReadAhead {
     /// Where the next block begins, and where the last one ends.
     next: Offset,
     to: Offset,
-    filter: Option<Arc<Filter>>,
+    cut: Cut,
+    selection: Arc<Selection>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Cursor {
     /// A cursor that goes on after `at`.
     #[must_use]
-    pub fn new(at: Position, filter: Option<Filter>) -> Cursor {
-        Cursor { at, known: at.offset, filter: filter.map(Arc::new), ahead: None, slow: false }
+    pub fn new(at: Position) -> Cursor {
+        Cursor { at, known: at.offset, ahead: None, slow: false }
     }
 
-    /// Where it stands: all up to here was sent or filtered out.
+    /// Where it stands: all up to here was sent or is nothing that the reader gets.
     #[must_use]
     pub fn at(&self) -> Position {
         self.at
@@ -84,64 +87,84 @@ impl Cursor {
         self.slow = true;
     }
 
-    /// Moves towards `head`, which must be a published head.
+    /// Moves towards `head`, which must be a published head, by a chunk of what the selection wants.
     ///
     /// # Errors
     /// When the log cannot be read. The cursor has not moved then.
-    pub async fn next(&mut self, streams: &Arc<Streams>, head: Offset) -> Result<Next, StreamError> {
+    pub async fn next(
+        &mut self,
+        streams: &Arc<Streams>,
+        head: Offset,
+        cut: Cut,
+        selection: &Arc<Selection>,
+    ) -> Result<Next, StreamError> {
         if self.at.offset >= head {
             self.ahead = None;
             return Ok(Next::Live);
         }
-        let taken = match self.read_ahead(streams).await? {
+        let taken = match self.read_ahead(streams, cut, selection).await {
             Some(taken) => taken,
-            None => self.read(streams, head).await?,
+            None => self.read(streams, head, cut, selection).await?,
         };
         self.at = taken.through;
         self.known = taken.newest.unwrap_or(self.known);
-        Ok(Next::Frames(taken.chunk))
+        Ok(Next::Moved(taken))
     }
 
-    async fn read_ahead(&mut self, streams: &Arc<Streams>) -> Result<Option<Taken>, StreamError> {
-        let Some(ahead) = &mut self.ahead else { return Ok(None) };
-        let taken = ahead.take(streams).await?;
+    async fn read_ahead(
+        &mut self,
+        streams: &Arc<Streams>,
+        cut: Cut,
+        selection: &Arc<Selection>,
+    ) -> Option<Taken> {
+        let ahead = self.ahead.as_mut()?;
+        // What was read for other rights, or for more events than are wanted now, is read again.
+        let fits = ahead.selection.number() == selection.number() && allows_ahead(cut);
+        // Damage is met again by who reads up to it.
+        let taken = if fits { ahead.take(streams).await.unwrap_or_default() } else { None };
         if taken.is_none() {
             self.ahead = None;
         }
-        Ok(taken)
+        taken
     }
 
-    async fn read(&mut self, streams: &Arc<Streams>, head: Offset) -> Result<Taken, StreamError> {
-        let (after, bytes_max) = (self.at.offset, streams.limits.write_bytes_max);
-        if let RingRead::Frames(taken) = streams.ring.read(after, head, bytes_max, self.filter.as_deref()) {
+    async fn read(
+        &mut self,
+        streams: &Arc<Streams>,
+        head: Offset,
+        cut: Cut,
+        selection: &Arc<Selection>,
+    ) -> Result<Taken, StreamError> {
+        let after = self.at.offset;
+        if let RingRead::Taken(taken) = streams.ring.read(after, head, cut, selection) {
             return Ok(taken);
         }
-        if !self.slow && head.0 - after.0 >= READ_AHEAD_RECORDS_MIN {
-            self.ahead = streams.read_ahead(after, head, self.filter.clone()).map(Box::new);
-            if let Some(taken) = self.read_ahead(streams).await? {
+        if !self.slow && allows_ahead(cut) && head.0 - after.0 >= READ_AHEAD_RECORDS_MIN {
+            self.ahead = streams.read_ahead(after, head, cut, selection).map(Box::new);
+            if let Some(taken) = self.read_ahead(streams, cut, selection).await {
                 return Ok(taken);
             }
         }
-        let filter = self.filter.clone();
+        let selection = Arc::clone(selection);
         let read = move |streams: &Streams| {
             let mut taken = None;
+            let mut keep = |first| {
+                taken = Some(first);
+                ControlFlow::Break(())
+            };
             let origins = streams.origins();
-            read_log::chunks(
-                &streams.log,
-                &origins,
-                (after, head),
-                bytes_max,
-                filter.as_deref(),
-                &mut |first| {
-                    taken = Some(first);
-                    ControlFlow::Break(())
-                },
-            )?;
-            // The log shows all up to a published head or says what is damaged.
-            taken.ok_or(StreamError::Died)
+            let read = read_log::chunks(&streams.log, &origins, (after, head), cut, &selection, &mut keep);
+            // What lies before damage is taken first. The log shows all up to a published head or says what is damaged.
+            taken.map_or_else(|| Err(read.err().unwrap_or(StreamError::Died)), Ok)
         };
         streams.on_log(read).await
     }
+}
+
+/// Whether a chunk of this cut is bounded by its bytes alone, so that one can be made before it is known how many events
+/// will be wanted.
+fn allows_ahead(cut: Cut) -> bool {
+    cut.events_max >= cut.bytes_max / EVENT_BYTES_MIN
 }
 
 impl ReadAhead {
@@ -150,7 +173,7 @@ impl ReadAhead {
         loop {
             while self.blocks.len() < READ_AHEAD_BLOCKS && self.next < self.to {
                 let (after, to) = (self.next, self.next.plus(BLOCK_RECORDS).min(self.to));
-                self.blocks.push_back(streams.read_block(after, to, self.filter.clone()));
+                self.blocks.push_back(streams.read_block(after, to, self.cut, &self.selection));
                 self.next = to;
             }
             if let Some(taken) = self.chunks.pop_front() {
@@ -168,11 +191,13 @@ impl Streams {
         self: &Arc<Self>,
         after: Offset,
         head: Offset,
-        filter: Option<Arc<Filter>>,
+        cut: Cut,
+        selection: &Arc<Selection>,
     ) -> Option<ReadAhead> {
         let permit = Arc::clone(&self.read_aheads).try_acquire_owned().ok()?;
         let (chunks, blocks) = (VecDeque::new(), VecDeque::new());
-        Some(ReadAhead { chunks, blocks, next: after, to: head, filter, _permit: permit })
+        let selection = Arc::clone(selection);
+        Some(ReadAhead { chunks, blocks, next: after, to: head, cut, selection, _permit: permit })
     }
 
     /// Reads all of a block on a thread that may wait.
@@ -180,17 +205,18 @@ impl Streams {
         self: &Arc<Self>,
         after: Offset,
         to: Offset,
-        filter: Option<Arc<Filter>>,
+        cut: Cut,
+        selection: &Arc<Selection>,
     ) -> JoinHandle<Result<VecDeque<Taken>, StreamError>> {
-        let streams = Arc::clone(self);
+        let (streams, selection) = (Arc::clone(self), Arc::clone(selection));
         tokio::task::spawn_blocking(move || {
-            let (bytes_max, origins) = (streams.limits.write_bytes_max, streams.origins());
+            let origins = streams.origins();
             let mut chunks = VecDeque::new();
             let mut keep = |taken| {
                 chunks.push_back(taken);
                 ControlFlow::Continue(())
             };
-            read_log::chunks(&streams.log, &origins, (after, to), bytes_max, filter.as_deref(), &mut keep)?;
+            read_log::chunks(&streams.log, &origins, (after, to), cut, &selection, &mut keep)?;
             Ok(chunks)
         })
     }

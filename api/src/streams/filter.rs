@@ -15,7 +15,7 @@ const VALUES_MAX: usize = 100;
 ///
 /// A channel's end takes its messages with it, so who asked for messages is told of it too, whoever sent them, unless
 /// `event` leaves deletions out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     types: Option<Vec<Type>>,
     happenings: Option<Vec<Happening>>,

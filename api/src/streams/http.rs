@@ -71,7 +71,7 @@ pub async fn poll(
     refuse_while_ending(&streams)?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let poll = Poll { after, filter, wait: Duration::from_secs(wait), limit };
-    match streams.poll(&*reader, poll).await? {
+    match streams.poll(reader, poll).await? {
         Polled::Page(json) => Ok(json),
         Polled::Revoked => Err(Problem::plain(Code::Unauthenticated)),
     }

@@ -1,9 +1,11 @@
 //! Event streams: what lies between a reader's position and the head, on every transport.
 //!
 //! A record is encoded once, as a [`frame`] that holds the event's JSON inside its Server-Sent-Events form, and kept in a
-//! shared [`ring`] of recent frames. A reader is a [`cursor`]: a position and a filter, no queue. It takes frames from the
-//! ring when it is near the head and encodes them from the log when it is behind. It waits on one [`pulse`], which
-//! carries the head, the heartbeat and whatever ends streams. Only [`sse`] and [`poll`] know how bytes reach a client.
+//! shared [`ring`] of recent frames. A reader is a [`cursor`], a position, with a [`selection`], what it gets; no queue. It
+//! takes frames from the ring when it is near the head and encodes them from the log when it is behind. It waits on one
+//! [`pulse`], which carries the head, the heartbeat and whatever ends streams. What becomes of it from its beginning to its
+//! end is one state machine, the [`subscription`], that every transport drives: [`sse`] and [`poll`], which alone know how
+//! bytes reach a client.
 //!
 //! Why nothing is missed or doubled: a record is durable, then in the ring, then at or below the published head, in this
 //! order; a cursor only ever reads up to a published head and moves by what it read. So there is no moment of joining.
@@ -11,17 +13,22 @@
 mod chunk;
 mod control;
 pub mod cursor;
+pub mod cut;
 pub mod filter;
 pub mod frame;
 pub mod http;
 mod json;
+mod line;
 mod passes;
 pub mod poll;
 pub mod pulse;
 mod read_log;
+mod ready;
 pub mod resume;
 pub mod ring;
+pub mod selection;
 pub mod sse;
+pub mod subscription;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -43,6 +50,10 @@ use crate::figures::{Figures, figures};
 use crate::settings::StreamLimits;
 use passes::Passes;
 use ring::Ring;
+use selection::Selections;
+
+/// At a stop, streams end one after the other over this long for each of them, so that not all clients come back at once.
+const BYE_APART: Duration = Duration::from_micros(500);
 
 /// A place in this log's history: strictly after `offset`, whose chain value has this tag. Shown as a resume token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +128,7 @@ pub struct Streams {
     pulse: watch::Receiver<Pulse>,
     passes: Arc<Passes>,
     limits: StreamLimits,
+    selections: Selections,
     /// Bounds how many readers read the log at once.
     log_readers: Arc<Semaphore>,
     /// Bounds how many readers have the log read ahead for them.
@@ -141,6 +153,7 @@ impl Streams {
             views: sources.views,
             pulse,
             passes,
+            selections: Selections::default(),
             log_readers: Arc::new(Semaphore::new(limits.log_readers_max.max(1))),
             read_aheads: Arc::new(Semaphore::new(limits.log_readers_max.div_ceil(2).max(1))),
             limits,
@@ -155,6 +168,13 @@ impl Streams {
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// At a stop: waits a little, each stream for a time of its own.
+    async fn wait_for_turn(&self) {
+        let open = u32::try_from(self.open()).unwrap_or(u32::MAX);
+        let most = BYE_APART.saturating_mul(open).min(self.bye_within);
+        tokio::time::sleep(most.mul_f64(rand::random::<f64>())).await;
     }
 
     fn origins(&self) -> Origins {

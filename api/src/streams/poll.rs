@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scrollback_log::Offset;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::control::Bye;
+use super::cut::{Cut, Form};
 use super::filter::Filter;
 use super::resume::{Resume, ResumeFrom};
-use super::{Position, Pulse, Reader, StreamError, Streams, read_log};
+use super::subscription::{Step, Subscription};
+use super::{Chunk, Position, Reader, StreamError, Streams};
 use crate::figures::Figures;
 
 /// A page ends at this many bytes, whatever its limit.
@@ -40,35 +42,6 @@ pub enum Polled {
     Revoked,
 }
 
-/// The events of an answer, as they are collected.
-struct Page {
-    json: Vec<u8>,
-    count: usize,
-    limit: usize,
-    full: bool,
-}
-
-impl Page {
-    fn new(limit: usize) -> Page {
-        Page { json: Vec::new(), count: 0, limit, full: false }
-    }
-
-    /// Takes one more event; says no if the page has no room for it. A page takes at least one.
-    fn push(&mut self, event: &[u8]) -> bool {
-        if self.full || (self.count > 0 && self.json.len() + event.len() >= PAGE_BYTES_MAX) {
-            self.full = true;
-            return false;
-        }
-        if self.count > 0 {
-            self.json.push(b',');
-        }
-        self.json.extend_from_slice(event);
-        self.count += 1;
-        self.full = self.count >= self.limit;
-        true
-    }
-}
-
 /// A poll under way, counted.
 struct Open(&'static Figures);
 
@@ -91,64 +64,38 @@ impl Streams {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn poll(self: &Arc<Self>, reader: &dyn Reader, poll: Poll) -> Result<Polled, StreamError> {
+    pub async fn poll(self: &Arc<Self>, reader: Arc<dyn Reader>, poll: Poll) -> Result<Polled, StreamError> {
         let _open = Open::count(self.figures);
-        let until = Instant::now() + poll.wait;
+        let Poll { after, filter, wait, limit } = poll;
+        let until = Instant::now() + wait;
         let look_until = until.max(Instant::now() + LOOK_MIN);
-        let resume = self.resume(poll.after).await?;
-        let Some(mut at) = resume.position() else {
-            return Ok(Polled::Page(answer(resume, &[], None, self.log.head().offset)));
+        let resume = self.resume(after).await?;
+        if resume.position().is_none() {
+            return Ok(Polled::Page(answer(resume, &Chunk::default(), None, self.log.head().offset)));
+        }
+        let mut pulses = self.pulse.clone();
+        let mut subscription = Subscription::begin(self, reader, resume, filter);
+        let cut = Cut { form: Form::Json, bytes_max: PAGE_BYTES_MAX, events_max: limit, shared: false };
+        let (events, next) = loop {
+            match subscription.step(&mut pulses, cut).await? {
+                Step::Events(taken) => break (taken.chunk, Some(taken.through)),
+                Step::Ended(Bye::Revoked) => return Ok(Polled::Revoked),
+                Step::Checkpoint(place) if Instant::now() >= look_until => {
+                    break (Chunk::default(), Some(place));
+                }
+                Step::Checkpoint(_) | Step::CaughtUp(_) | Step::Heartbeat => {}
+                Step::Wait
+                    if timeout_at(until, pulses.changed()).await.is_ok_and(|changed| changed.is_ok()) => {}
+                Step::Wait | Step::Ended(_) => break (Chunk::default(), subscription.given()),
+            }
         };
-        let mut pulse: watch::Receiver<Pulse> = self.pulse.clone();
-        loop {
-            pulse.mark_unchanged();
-            if !reader.is_live() {
-                return Ok(Polled::Revoked);
-            }
-            let head = self.log.head().offset;
-            let mut page = Page::new(poll.limit);
-            while at.offset < head && !page.full && Instant::now() < look_until {
-                (at, page) = self.fill(at, head, poll.filter.as_ref(), page).await?;
-            }
-            let over = Instant::now() >= until || pulse.borrow().ending.is_some();
-            if page.count > 0 || over {
-                return Ok(Polled::Page(answer(resume, &page.json, Some(at), head)));
-            }
-            // Whatever woke it, the next round looks again; a time that is up ends it.
-            if let Ok(Err(_)) = timeout_at(until, pulse.changed()).await {
-                return Ok(Polled::Page(answer(resume, &[], Some(at), head)));
-            }
-        }
-    }
-
-    /// Moves from `at` towards `head`, collecting; does not move only if the page is full.
-    async fn fill(
-        self: &Arc<Self>,
-        at: Position,
-        head: Offset,
-        filter: Option<&Filter>,
-        mut page: Page,
-    ) -> Result<(Position, Page), StreamError> {
-        let near = self.ring.each_json(at.offset, head, filter, |event| page.push(event));
-        if near.is_some() || page.full {
-            return Ok((near.unwrap_or(at), page));
-        }
-        let filter = filter.cloned();
-        self.on_log(move |streams| {
-            let (log, origins) = (&streams.log, streams.origins());
-            let through =
-                read_log::each_json(log, &origins, (at.offset, head), filter.as_ref(), &mut |event| {
-                    page.push(event)
-                })?;
-            Ok((through.unwrap_or(at), page))
-        })
-        .await
+        Ok(Polled::Page(answer(resume, &events, next, subscription.reached().offset)))
     }
 }
 
-fn answer(resume: Resume, events: &[u8], next: Option<Position>, head: Offset) -> Vec<u8> {
+fn answer(resume: Resume, events: &Chunk, next: Option<Position>, head: Offset) -> Vec<u8> {
     let next = next.map_or_else(|| "null".to_owned(), |next| format!("\"{next}\""));
     let start = format!("{{\"resume\":\"{}\",\"events\":[", resume.name());
     let end = format!("],\"next\":{next},\"head\":{head}}}");
-    [start.as_bytes(), events, end.as_bytes()].concat()
+    [start.as_bytes(), &events.bare(), end.as_bytes()].concat()
 }

@@ -2,54 +2,40 @@
 //!
 //! The writer appends a batch's frames before it publishes their head, so whoever has seen a head finds every record up
 //! to it here or, when it has been pushed out, in the log. Readers copy what they want; but many readers that stand at
-//! the same offset want the same bytes, and for them one copy, ready to be sent, is kept. Readers that have fallen behind
-//! read to the ends of segments: so they stand at the same offsets again, wherever they were left.
+//! the same offset and select the same want the same bytes, and for them one copy, ready to be sent, is kept. Readers that
+//! have fallen behind read to the ends of segments: so they stand at the same offsets again, wherever they were left.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use roaring::RoaringTreemap;
 use scrollback_log::{Deletion, Offset, Record, Tag};
 use scrollback_projections::Origins;
 use scrollback_projections::facts::FactError;
 
-use super::chunk::Builder;
-use super::filter::Filter;
+use super::Position;
+use super::cut::{Cut, Cutter, Taken};
 use super::frame::{Encoder, Frame};
-use super::{Chunk, Position};
+use super::ready::{Key, Ready};
+use super::selection::Selection;
 
 /// A segment takes no more frames once it holds this many bytes: a redaction rewrites one segment.
 const SEGMENT_BYTES: usize = 64 << 10;
-/// How many ready chunks are kept. Few are enough while all readers keep up; more serve those that are some segments
-/// behind.
-const READY_MAX: usize = 32;
 
 /// What a ring gives a reader.
 #[derive(Clone, Debug)]
 pub enum RingRead {
-    /// The frames that lie between the reader and `through`, and pass its filter.
-    Frames(Taken),
+    /// What lies between the reader and where it stands then.
+    Taken(Taken),
     /// The reader stands before all that the ring holds.
     Behind,
-}
-
-/// Frames taken for a reader.
-#[derive(Clone, Debug)]
-pub struct Taken {
-    /// The frames, none of them if all were filtered out.
-    pub chunk: Chunk,
-    /// Where the reader stands now.
-    pub through: Position,
-    /// The newest frame in the chunk.
-    pub newest: Option<Offset>,
 }
 
 /// The ring.
 pub struct Ring {
     bytes_max: usize,
     segments: RwLock<Segments>,
-    // Taken only by itself or inside the lock of `segments`.
-    ready: Mutex<VecDeque<Ready>>,
+    ready: Ready,
     scratch: Mutex<Scratch>,
 }
 
@@ -74,24 +60,10 @@ struct Entry {
     frame: Option<Frame>,
 }
 
-/// A chunk of all frames between two offsets.
-struct Ready {
-    after: Offset,
-    end: Offset,
-    bytes_max: usize,
-    taken: Taken,
-}
-
 #[derive(Default)]
 struct Scratch {
     frames: Vec<u8>,
     entries: Vec<(usize, Entry)>,
-}
-
-impl Ready {
-    fn is(&self, after: Offset, end: Offset, bytes_max: usize) -> bool {
-        (self.after, self.end, self.bytes_max) == (after, end, bytes_max)
-    }
 }
 
 impl Segment {
@@ -165,7 +137,7 @@ impl Ring {
     /// An empty ring that holds about `bytes_max` bytes at most, and at least the newest segment.
     #[must_use]
     pub fn new(bytes_max: usize) -> Ring {
-        Ring { bytes_max, segments: RwLock::default(), ready: Mutex::default(), scratch: Mutex::default() }
+        Ring { bytes_max, segments: RwLock::default(), ready: Ready::default(), scratch: Mutex::default() }
     }
 
     /// Appends the frames of a batch of records. Records that do not follow the newest one begin the ring anew.
@@ -246,51 +218,33 @@ impl Ring {
             *segment = redacted;
         }
         // Inside the lock: nobody can make another one of the old frames.
-        self.ready().clear();
+        self.ready.clear();
     }
 
-    /// What lies between `after` and `head`, up to about `bytes_max` bytes and at least one frame, for a reader with this
-    /// filter. `head` must be a published head.
+    /// What lies between `after` and `head` and this selection wants, as far as the cut allows. `head` must be a published
+    /// head.
     #[must_use]
-    pub fn read(&self, after: Offset, head: Offset, bytes_max: usize, filter: Option<&Filter>) -> RingRead {
+    pub fn read(&self, after: Offset, head: Offset, cut: Cut, selection: &Selection) -> RingRead {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         let Some((index, place)) = segments.find(after.next()) else { return RingRead::Behind };
-        let shared = filter.is_none();
-        let end = if shared { head.min(segments.deque[index].last()) } else { head };
-        if shared && let Some(ready) = self.ready().iter().find(|ready| ready.is(after, end, bytes_max)) {
-            return RingRead::Frames(ready.taken.clone());
-        }
-        let Some(taken) = take(&segments, after, end, bytes_max, filter) else { return RingRead::Behind };
+        let last = segments.deque[index].last();
+        let end = if cut.shared { head.min(last) } else { head };
         // What begins in the middle of an old segment nobody else is likely to want.
-        if shared && (place == 0 || end == head) {
-            let mut ready = self.ready();
-            ready.truncate(READY_MAX - 1);
-            ready.push_front(Ready { after, end, bytes_max, taken: taken.clone() });
+        let key = (cut.shared && (place == 0 || end == head)).then(|| Key::of(after, end, cut, selection));
+        let taken = match key {
+            None => None,
+            Some(key) => self.ready.get(&key).or_else(|| {
+                let taken = take(&segments, after, end, Cut { events_max: usize::MAX, ..cut }, selection)?;
+                // Inside the lock of the segments, so that what a redaction has dropped does not come back.
+                self.ready.keep(key, &taken);
+                Some(taken)
+            }),
+        };
+        let taken = taken.filter(|taken| taken.events <= cut.events_max);
+        match taken.or_else(|| take(&segments, after, end, cut, selection)) {
+            Some(taken) => RingRead::Taken(taken),
+            None => RingRead::Behind,
         }
-        RingRead::Frames(taken)
-    }
-
-    /// Shows the JSON of each event between `after` and `head` that passes the filter, until `visit` says no to one, which
-    /// counts as not read. Returns where the reader stands then; none when it is behind the ring.
-    pub fn each_json(
-        &self,
-        after: Offset,
-        head: Offset,
-        filter: Option<&Filter>,
-        mut visit: impl FnMut(&[u8]) -> bool,
-    ) -> Option<Position> {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let mut through = None;
-        segments.each(after.next(), head, |offset, entry, bytes| {
-            if let Some(frame) = wanted(entry, filter)
-                && !visit(&bytes[frame.json(bytes.len())])
-            {
-                return false;
-            }
-            through = Some(Position { offset, tag: entry.tag });
-            true
-        });
-        through
     }
 
     /// The position at `offset`, if the ring still holds its record.
@@ -306,37 +260,19 @@ impl Ring {
     pub fn bytes(&self) -> usize {
         self.segments.read().unwrap_or_else(PoisonError::into_inner).bytes
     }
-
-    fn ready(&self) -> MutexGuard<'_, VecDeque<Ready>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The entry's frame if a reader with this filter wants it. Every audience is everyone yet.
-fn wanted<'a>(entry: &'a Entry, filter: Option<&Filter>) -> Option<&'a Frame> {
-    entry.frame.as_ref().filter(|frame| filter.is_none_or(|filter| filter.matches(&frame.facets)))
-}
-
-fn take(
-    segments: &Segments,
-    after: Offset,
-    head: Offset,
-    bytes_max: usize,
-    filter: Option<&Filter>,
-) -> Option<Taken> {
-    let mut through = None;
-    let mut newest = None;
-    let mut chunk = Builder::with_capacity(0);
-    segments.each(after.next(), head, |offset, entry, bytes| {
-        if wanted(entry, filter).is_some() {
-            if newest.is_some() && chunk.len() + bytes.len() > bytes_max {
-                return false;
+fn take(segments: &Segments, after: Offset, end: Offset, cut: Cut, selection: &Selection) -> Option<Taken> {
+    let mut cutter = Cutter::new(cut, 0);
+    segments.each(after.next(), end, |offset, entry, bytes| {
+        let place = Position { offset, tag: entry.tag };
+        match entry.frame.as_ref().filter(|frame| selection.wants(frame)) {
+            Some(frame) => cutter.push(place, frame, bytes),
+            None => {
+                cutter.pass(place);
+                true
             }
-            chunk.out().extend_from_slice(bytes);
-            newest = Some(offset);
         }
-        through = Some(Position { offset, tag: entry.tag });
-        true
     });
-    Some(Taken { chunk: chunk.finish(), through: through?, newest })
+    cutter.finish()
 }

@@ -3,16 +3,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use scrollback_log::{Offset, ResumePoint, Tag};
+use scrollback_log::{Offset, ReadError, ResumePoint, Tag};
 use serde_json::{Value, json};
 
-use super::ring::shown;
+use super::ring::{shown, sse};
 use super::{CHANNEL, World, limits, said};
 use crate::http::problem::Code;
 use crate::settings::StreamLimits;
 use crate::streams::cursor::{Cursor, Next};
+use crate::streams::cut::Taken;
 use crate::streams::poll::{Poll, Polled};
 use crate::streams::resume::{Resume, ResumeFrom};
+use crate::streams::selection::What;
 use crate::streams::{Position, Reader, StreamError, Streams};
 
 struct Live(AtomicBool);
@@ -47,19 +49,27 @@ async fn position(streams: &Arc<Streams>, offset: Offset) -> Position {
     streams.resume(from).await.unwrap().position().unwrap()
 }
 
+fn offsets(taken: &Taken) -> Vec<u64> {
+    shown(&taken.chunk.bare()).iter().map(|event| event["offset"].as_u64().unwrap()).collect()
+}
+
+/// Moves a cursor of a reader that gets everything.
+async fn next(streams: &Arc<Streams>, cursor: &mut Cursor, head: Offset) -> Result<Next, StreamError> {
+    let everything = streams.selections.get(&What::default());
+    cursor.next(streams, head, sse(streams.limits.write_bytes_max), &everything).await
+}
+
 /// The offsets that a cursor shows until it is live.
 async fn read_all(
     streams: &Arc<Streams>,
     cursor: &mut Cursor,
     head: Offset,
 ) -> Result<Vec<u64>, StreamError> {
-    let mut offsets = Vec::new();
+    let mut all = Vec::new();
     loop {
-        match cursor.next(streams, head).await? {
-            Next::Live => return Ok(offsets),
-            Next::Frames(chunk) => {
-                offsets.extend(shown(&chunk.bare()).iter().map(|event| event["offset"].as_u64().unwrap()));
-            }
+        match next(streams, cursor, head).await? {
+            Next::Live => return Ok(all),
+            Next::Moved(taken) => all.extend(offsets(&taken)),
         }
     }
 }
@@ -74,7 +84,7 @@ proptest! {
         run(async {
             let streams = world.streams(StreamLimits { write_bytes_max, ..limits() });
             let from = Offset(from.min(world.head().0));
-            let mut cursor = Cursor::new(position(&streams, from).await, None);
+            let mut cursor = Cursor::new(position(&streams, from).await);
             if slow {
                 cursor.slow();
             }
@@ -91,21 +101,18 @@ fn a_reader_far_behind_that_becomes_slow_goes_on_where_it_was() {
     let world = talkative(0, 20_000);
     run(async {
         let streams = world.streams(limits());
-        let mut cursor = Cursor::new(Position::BEGINNING, None);
-        let mut offsets = Vec::new();
+        let mut cursor = Cursor::new(Position::BEGINNING);
+        let mut all = Vec::new();
         for round in 0.. {
             if round == 3 {
                 cursor.slow();
             }
-            match cursor.next(&streams, world.head()).await.unwrap() {
+            match next(&streams, &mut cursor, world.head()).await.unwrap() {
                 Next::Live => break,
-                Next::Frames(chunk) => {
-                    offsets
-                        .extend(shown(&chunk.bare()).iter().map(|event| event["offset"].as_u64().unwrap()));
-                }
+                Next::Moved(taken) => all.extend(offsets(&taken)),
             }
         }
-        assert_eq!(offsets, (2..=world.head().0).collect::<Vec<_>>());
+        assert_eq!(all, (2..=world.head().0).collect::<Vec<_>>());
     });
 }
 
@@ -121,22 +128,20 @@ fn damage_stops_a_reader_before_it_and_nothing_is_skipped() {
         });
         run(async {
             let streams = world.streams(limits());
-            let mut cursor = Cursor::new(Position::BEGINNING, None);
-            let mut offsets = Vec::new();
+            let mut cursor = Cursor::new(Position::BEGINNING);
+            let mut all = Vec::new();
             let error = loop {
-                match cursor.next(&streams, world.head()).await {
+                match next(&streams, &mut cursor, world.head()).await {
                     Ok(Next::Live) => panic!("read over the damage"),
-                    Ok(Next::Frames(chunk)) => {
-                        offsets.extend(
-                            shown(&chunk.bare()).iter().map(|event| event["offset"].as_u64().unwrap()),
-                        );
-                    }
+                    Ok(Next::Moved(taken)) => all.extend(offsets(&taken)),
                     Err(error) => break error,
                 }
             };
-            assert!(matches!(error, StreamError::Read(_)), "{error}");
-            assert!(offsets.last().is_none_or(|last| *last < middle.0));
-            assert_eq!(offsets, (2..2 + offsets.len() as u64).collect::<Vec<_>>());
+            let StreamError::Read(ReadError::Damaged { offset: damaged, .. }) = error else {
+                panic!("{error}")
+            };
+            assert!((chunk..=middle.plus(100)).contains(&damaged), "{chunk} {damaged}");
+            assert_eq!(all, (2..damaged.0).collect::<Vec<_>>());
         });
     }
 }
@@ -196,7 +201,7 @@ fn poll(after: &str, wait: u64, limit: usize) -> Poll {
 }
 
 async fn page(streams: &Arc<Streams>, poll: Poll) -> Value {
-    match streams.poll(&Live(AtomicBool::new(true)), poll).await.unwrap() {
+    match streams.poll(Arc::new(Live(AtomicBool::new(true))), poll).await.unwrap() {
         Polled::Page(json) => serde_json::from_slice(&json).unwrap(),
         Polled::Revoked => panic!("revoked"),
     }
@@ -271,7 +276,7 @@ fn a_waiting_poll_is_answered_by_the_next_event_and_ended_by_a_revocation_and_a_
         let reader = Arc::new(Live(AtomicBool::new(true)));
         let waiting = || {
             let (streams, reader) = (Arc::clone(&streams), Arc::clone(&reader));
-            tokio::spawn(async move { streams.poll(&*reader, poll("now", 60, 5)).await.unwrap() })
+            tokio::spawn(async move { streams.poll(reader, poll("now", 60, 5)).await.unwrap() })
         };
         let first = waiting();
         // The poll has looked at the head once this has run.

@@ -7,8 +7,10 @@ use super::naive::{self, Wanted};
 use super::{CHANNEL, World, said, unsaid};
 use crate::http::query::Query;
 use crate::ids::{self, IdKind};
+use crate::streams::cut::{Cut, Form, Taken};
 use crate::streams::filter::Filter;
-use crate::streams::ring::{Ring, RingRead, Taken};
+use crate::streams::ring::{Ring, RingRead};
+use crate::streams::selection::Selection;
 
 /// A world in which a history has happened, in batches of up to `batch` records.
 fn happened(history: &History, ring_bytes_max: usize, batch: usize) -> World {
@@ -42,29 +44,48 @@ pub(super) fn shown(chunk: &[u8]) -> Vec<Value> {
     text.split_terminator("\n\n").map(|frame| data(frame).unwrap()).collect()
 }
 
-/// Reads all from `after` on; none if the ring does not hold it.
-fn all(
+/// A cut for Server-Sent Events that is bounded by bytes alone.
+pub(super) fn sse(bytes_max: usize) -> Cut {
+    Cut { form: Form::Sse, bytes_max, events_max: usize::MAX, shared: true }
+}
+
+/// Reads all from `after` on by chunks of this cut, as JSON; none if the ring does not hold it.
+fn all_by(
     ring: &Ring,
     mut after: Offset,
     head: Offset,
-    bytes_max: usize,
-    filter: Option<&Filter>,
+    cut: Cut,
+    selection: &Selection,
 ) -> Option<Vec<Value>> {
-    let mut events = Vec::new();
+    let mut all = Vec::new();
     while after < head {
-        let RingRead::Frames(Taken { chunk, through, newest }) = ring.read(after, head, bytes_max, filter)
+        let RingRead::Taken(Taken { chunk, through, newest, events }) =
+            ring.read(after, head, cut, selection)
         else {
             return None;
         };
         assert!(after < through.offset && through.offset <= head);
-        let here = shown(&chunk.bare());
+        let here = match cut.form {
+            Form::Sse => shown(&chunk.bare()),
+            Form::Json => {
+                let list = [b"[", &chunk.bare()[..], b"]"].concat();
+                serde_json::from_slice(&list).unwrap()
+            }
+        };
         assert_eq!(here.last().map(|event| event["offset"].as_u64().unwrap()), newest.map(|newest| newest.0));
-        assert!(here.len() == 1 || chunk.bare().len() <= bytes_max);
+        assert!(here.len() == 1 || chunk.len() <= cut.bytes_max);
+        assert_eq!((here.len(), chunk.bare().len()), (events, chunk.len()));
+        assert!(events <= cut.events_max);
         assert_eq!(ring.position(through.offset), Some(through));
-        events.extend(here);
+        all.extend(here);
         after = through.offset;
     }
-    Some(events)
+    Some(all)
+}
+
+/// The same for a reader that gets everything.
+fn all(ring: &Ring, after: Offset, head: Offset, bytes_max: usize) -> Option<Vec<Value>> {
+    all_by(ring, after, head, sse(bytes_max), &Selection::everything())
 }
 
 fn offset(event: &Value) -> u64 {
@@ -75,7 +96,7 @@ proptest! {
     #[test]
     fn the_ring_shows_what_the_log_shows(
         dice: Vec<Dice>, batch in 1_usize..9, bytes_max in 1_usize..3000, ring_bytes_max in 0_usize..200_000,
-        from in 0_u64..60, to in 0_u64..60,
+        from in 0_u64..60, to in 0_u64..60, events_max in 1_usize..9,
     ) {
         let history = History::new(&dice);
         let world = happened(&history, ring_bytes_max, batch);
@@ -84,13 +105,14 @@ proptest! {
         let wanted: Vec<_> = events(&world).into_iter()
             .filter(|event| (after.0 + 1..=head.0).contains(&offset(event))).collect();
         // All of these histories fit into the one segment that is always there.
-        prop_assert_eq!(all(&world.ring, after, head, bytes_max, None), Some(wanted.clone()));
-        let mut json = Vec::new();
-        world.ring.each_json(after, head, None, |event| {
-            json.push(serde_json::from_slice::<Value>(event).unwrap());
-            true
-        });
-        prop_assert_eq!(json, wanted);
+        let everything = Selection::everything();
+        for form in [Form::Sse, Form::Json] {
+            // Each twice: made for the first reader and kept ready for the second; a bound on events changes neither.
+            for events_max in [usize::MAX, usize::MAX, events_max] {
+                let cut = Cut { form, bytes_max, events_max, shared: form == Form::Sse };
+                prop_assert_eq!(all_by(&world.ring, after, head, cut, &everything), Some(wanted.clone()));
+            }
+        }
     }
 
     #[test]
@@ -119,7 +141,8 @@ proptest! {
         let filter = Filter::take(&mut query, &origins).unwrap();
         query.finish().unwrap();
         let chosen: Vec<_> = events(&world).into_iter().filter(|event| wanted.matches(event)).collect();
-        let shown = all(&world.ring, Offset::BEGINNING, world.head(), 1000, filter.as_ref());
+        let selection = filter.map_or_else(Selection::everything, Selection::of);
+        let shown = all_by(&world.ring, Offset::BEGINNING, world.head(), sse(1000), &selection);
         prop_assert_eq!(shown, Some(chosen));
     }
 
@@ -141,7 +164,7 @@ proptest! {
             let after = Offset(index.index(world.head().0 as usize) as u64);
             let wanted: Vec<_> = events(&world).into_iter().filter(|event| offset(event) > after.0).collect();
             for _ in 0..2 {
-                prop_assert_eq!(all(&world.ring, after, world.head(), 1 << 20, None).unwrap(), wanted.clone());
+                prop_assert_eq!(all(&world.ring, after, world.head(), 1 << 20).unwrap(), wanted.clone());
             }
         }
     }
@@ -157,10 +180,13 @@ fn what_is_pushed_out_is_behind() {
     }
     assert!(world.ring.bytes() <= 200_000 + (64 << 10), "{}", world.ring.bytes());
     let head = world.head();
-    assert!(matches!(world.ring.read(Offset(0), head, 1 << 20, None), RingRead::Behind));
+    assert!(matches!(
+        world.ring.read(Offset(0), head, sse(1 << 20), &Selection::everything()),
+        RingRead::Behind
+    ));
     assert_eq!(world.ring.position(Offset(5)), None);
-    let oldest = (0..head.0).find(|after| all(&world.ring, Offset(*after), head, 1 << 20, None).is_some());
-    let held = all(&world.ring, Offset(oldest.unwrap()), head, 1 << 20, None).unwrap();
+    let oldest = (0..head.0).find(|after| all(&world.ring, Offset(*after), head, 1 << 20).is_some());
+    let held = all(&world.ring, Offset(oldest.unwrap()), head, 1 << 20).unwrap();
     assert!((50..200).contains(&held.len()), "{}", held.len());
 }
 
@@ -169,7 +195,7 @@ fn a_text_larger_than_a_segment_or_a_chunk_is_one_frame_of_its_own() {
     let world = World::new(1 << 20);
     let body = "\u{1}".repeat(64 << 10);
     world.write(vec![said(CHANNEL, "before"), said(CHANNEL, &body), said(CHANNEL, "after")]);
-    let shown = all(&world.ring, CHANNEL, world.head(), 1000, None).unwrap();
+    let shown = all(&world.ring, CHANNEL, world.head(), 1000).unwrap();
     assert_eq!(
         shown.iter().map(|event| event["body"].as_str().unwrap()).collect::<Vec<_>>(),
         ["before", &body, "after"]
@@ -188,10 +214,10 @@ fn a_deletion_in_the_same_batch_and_a_deleted_channel_leave_no_text() {
             &format!("{} {n}", if n % 2 == 0 { "secret" } else { "open" }),
         );
     }
-    let before = all(&world.ring, Offset(0), world.head(), 1 << 20, None).unwrap();
+    let before = all(&world.ring, Offset(0), world.head(), 1 << 20).unwrap();
     assert_eq!(before.iter().filter(|event| event.to_string().contains("secret")).count(), 1001);
     world.delete_channel(other);
-    let after = all(&world.ring, Offset(0), world.head(), 1 << 20, None).unwrap();
+    let after = all(&world.ring, Offset(0), world.head(), 1 << 20).unwrap();
     assert_eq!(after, events(&world));
     assert!(!after.iter().any(|event| event.to_string().contains("secret")));
     assert_eq!(after.iter().filter(|event| event.to_string().contains("open")).count(), 1000);
@@ -204,10 +230,10 @@ fn a_reader_that_still_goes_by_an_old_head_gets_nothing_that_was_deleted_since()
     world.say(CHANNEL, "secret");
     let old = world.head();
     // Leaves a chunk that is ready for whoever reads from here to this head.
-    let before = all(&world.ring, CHANNEL, old, 1 << 20, None).unwrap();
+    let before = all(&world.ring, CHANNEL, old, 1 << 20).unwrap();
     assert_eq!(before.last().unwrap()["body"], "secret");
     world.delete_message(CHANNEL, old);
-    let after = all(&world.ring, CHANNEL, old, 1 << 20, None).unwrap();
+    let after = all(&world.ring, CHANNEL, old, 1 << 20).unwrap();
     let wanted: Vec<_> =
         events(&world).into_iter().filter(|event| (CHANNEL.0 + 1..=old.0).contains(&offset(event))).collect();
     assert_eq!(after, wanted);

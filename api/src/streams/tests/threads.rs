@@ -4,19 +4,23 @@ use std::sync::{Arc, Mutex};
 
 use scrollback_log::Offset;
 
-use super::ring::shown;
+use super::ring::{shown, sse};
 use super::{CHANNEL, World};
-use crate::streams::ring::{RingRead, Taken};
+use crate::streams::cut::Taken;
+use crate::streams::ring::RingRead;
+use crate::streams::selection::Selection;
 
 #[test]
 fn who_has_seen_the_head_of_a_deletion_finds_the_text_gone() {
     let world = Arc::new(World::new(1 << 20));
+    let everything = Arc::new(Selection::everything());
     let over = Arc::new(AtomicBool::new(false));
     // (message, deletion) in the order of the deletions.
     let deleted: Arc<Mutex<Vec<(Offset, Offset)>>> = Arc::default();
     let readers: Vec<_> = (0..4)
         .map(|reader| {
             let (world, over, deleted) = (Arc::clone(&world), Arc::clone(&over), Arc::clone(&deleted));
+            let everything = Arc::clone(&everything);
             std::thread::spawn(move || {
                 let mut checked = 0_usize;
                 while !over.load(Ordering::Acquire) {
@@ -27,8 +31,8 @@ fn who_has_seen_the_head_of_a_deletion_finds_the_text_gone() {
                     let mut after = Offset(message.0 - 1 - reader % 2);
                     let mut shown = Vec::new();
                     while after < message {
-                        let RingRead::Frames(Taken { chunk, through, .. }) =
-                            world.ring.read(after, head, 1 << 20, None)
+                        let RingRead::Taken(Taken { chunk, through, .. }) =
+                            world.ring.read(after, head, sse(1 << 20), &everything)
                         else {
                             panic!("pushed out")
                         };
@@ -50,7 +54,7 @@ fn who_has_seen_the_head_of_a_deletion_finds_the_text_gone() {
     for n in 0..2000 {
         let message = world.say(CHANNEL, &format!("secret {n}"));
         // A reader at the head before the deletion makes a ready chunk with the text.
-        let _ = world.ring.read(Offset(message.0 - 1), world.head(), 1 << 20, None);
+        let _ = world.ring.read(Offset(message.0 - 1), world.head(), sse(1 << 20), &everything);
         let deletion = world.delete_message(CHANNEL, message);
         deleted.lock().unwrap().push((message, deletion));
     }

@@ -1,0 +1,129 @@
+//! A socket that a stream is written to: all at once while it takes that, and else under the watch of who waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::time::{Instant, sleep_until};
+
+use super::Streams;
+use super::control::Bye;
+use crate::socket::{Sent, Socket};
+
+/// A write that takes longer than this makes the client a slow one.
+const SLOW_AFTER: Duration = Duration::from_millis(250);
+
+/// Why a stream is over.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client is gone, or cannot be told anything any more.
+    Gone,
+    /// The client is told why.
+    Told(Bye),
+}
+
+/// Who waits while a socket is full.
+pub(super) trait Waiter: Send {
+    /// Returns when something has happened that may end the stream, or fails if it did.
+    fn look(&mut self) -> impl Future<Output = Result<(), End>> + Send;
+
+    /// The client is a slow one.
+    fn slow(&mut self);
+}
+
+/// The socket and what is known of its client.
+pub(super) struct Line {
+    streams: Arc<Streams>,
+    pub(super) socket: Socket,
+    /// Whether the socket has taken only part of what was sent, or not even the head, so that nothing else can follow.
+    torn: bool,
+    /// What is left of that.
+    rest: Bytes,
+}
+
+impl Line {
+    /// A socket on which nothing was sent yet of what must come first.
+    pub(super) fn new(streams: Arc<Streams>, socket: Socket) -> Line {
+        // What the client does not take waits here and not in the system's memory.
+        socket.bound_unsent(streams.limits.unsent_bytes_max);
+        Line { streams, socket, torn: true, rest: Bytes::new() }
+    }
+
+    /// Sends all of `bytes`.
+    pub(super) async fn send(
+        &mut self,
+        mut bytes: impl Buf + Send,
+        waiter: &mut impl Waiter,
+    ) -> Result<(), End> {
+        self.streams.figures.stream_bytes.increment(bytes.remaining() as u64);
+        if self.try_send(&mut bytes)? == Sent::All {
+            return Ok(());
+        }
+        self.streams.passes.handled();
+        // In a box, so that a stream that waits does not carry the state of one that is stuck.
+        let rest = bytes.copy_to_bytes(bytes.remaining());
+        Box::pin(self.send_slowly(rest, waiter)).await
+    }
+
+    /// Sends what the socket takes now.
+    fn try_send(&mut self, bytes: &mut impl Buf) -> Result<Sent, End> {
+        let sent = self.socket.try_send(bytes).map_err(|_| End::Gone)?;
+        match sent {
+            Sent::All => self.torn = false,
+            Sent::Some => self.torn = true,
+            Sent::Nothing => {}
+        }
+        Ok(sent)
+    }
+
+    async fn send_slowly(&mut self, mut bytes: Bytes, waiter: &mut impl Waiter) -> Result<(), End> {
+        let limits = &self.streams.limits;
+        let (window, rate) = (limits.write_timeout, limits.rate_min);
+        let least = usize::try_from(rate.saturating_mul(window.as_secs())).unwrap_or(usize::MAX).max(1);
+        let slow_at = Instant::now() + SLOW_AFTER;
+        let (mut window_ends, mut taken) = (Instant::now() + window, 0);
+        loop {
+            let mut now = Instant::now();
+            tokio::select! {
+                biased;
+                _ = self.socket.writable() => {}
+                looked = waiter.look() => looked?,
+                () = sleep_until(if now < slow_at { slow_at.min(window_ends) } else { window_ends }) => {}
+            }
+            now = Instant::now();
+            let before = bytes.len();
+            if self.try_send(&mut bytes)? == Sent::All {
+                return Ok(());
+            }
+            taken += before - bytes.len();
+            if now >= window_ends {
+                if taken < least {
+                    self.rest = bytes;
+                    return Err(End::Told(Bye::Slow));
+                }
+                (window_ends, taken) = (now + window, 0);
+            }
+            if now >= slow_at {
+                waiter.slow();
+            }
+        }
+    }
+
+    /// Sends the last words and what belongs behind them, if the system takes them now, and says that nothing more comes.
+    pub(super) fn finish(&mut self, reason: Bye, last_words: Vec<u8>) {
+        if reason == Bye::Slow {
+            // Its client is told as well, however late it will read that: what was begun is finished, and the system, which
+            // gives a connection up whose client takes nothing any more, keeps that little until then.
+            self.socket.bound_unsent(usize::MAX);
+            self.torn = false;
+        }
+        if self.torn {
+            return;
+        }
+        let mut bytes = std::mem::take(&mut self.rest).chain(Bytes::from(last_words));
+        // Whether it comes through or not, the stream is over.
+        if matches!(self.try_send(&mut bytes), Ok(Sent::All)) {
+            self.socket.say_end();
+        }
+    }
+}
