@@ -46,7 +46,8 @@ impl Audit {
             | Fact::UserCreated(_)
             | Fact::UserChanged(_)
             | Fact::InvitationIssued(_)
-            | Fact::Audited(_) => true,
+            | Fact::Audited(_)
+            | Fact::MembershipChanged(_) => true,
             Fact::ChannelDeleted(fact) => fact.reason == Reason::Deleted,
             Fact::MessageDeleted(fact) => fact.reason == Reason::Deleted && fact.by != fact.sender,
             Fact::ChannelCreated(_)

@@ -17,9 +17,9 @@ pub struct Channel {
     pub at: Timestamp,
     /// Who created it; none for an import.
     pub creator: Option<Offset>,
-    /// Always false in this version.
+    /// Whether only its members and owners see it.
     pub private: bool,
-    /// The newest record about it: its creation, a message, a message's deletion.
+    /// The newest record about it: its creation, a message, a message's deletion. Not who its members are.
     pub last_offset: Offset,
     /// The time of that record.
     pub last_time: Timestamp,

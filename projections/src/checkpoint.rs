@@ -24,7 +24,7 @@ use crate::pieces::{PieceError, PieceReader, PieceWriter};
 use crate::{ViewSettings, Views};
 
 /// The version of the views and of their form. A change of what the fold computes, or of how it is written, is a new one.
-pub const VIEW_VERSION: u32 = 2;
+pub const VIEW_VERSION: u32 = 3;
 
 const FILE: &str = "checkpoint";
 const FILE_BESIDE: &str = "checkpoint.new";

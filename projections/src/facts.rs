@@ -160,7 +160,7 @@ facts! {
     4 / 1 ChannelCreated, text Name<'a> {
         /// Who created it; none for an import.
         creator: Option<Offset>,
-        /// Always false in this version.
+        /// Whether only its members and owners see it; its creator is its first member.
         private: bool,
         /// The idempotency key of the request.
         key: Option<KeyDigest>,
@@ -241,6 +241,18 @@ facts! {
         action: Action,
         /// To whom or what, as the action says.
         subject: Option<Offset>,
+    }
+
+    /// A user is now a member of a private channel, or no longer.
+    12 / 1 MembershipChanged, text () {
+        /// Which channel.
+        channel: Offset,
+        /// Who.
+        user: Offset,
+        /// Whether they are a member from now on.
+        member: bool,
+        /// Who added or removed them, themselves if they left; none for the operator.
+        by: Option<Offset>,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::format0;
 use crate::testing::History;
 
 /// The newest kind of record.
-const KINDS: u8 = 11;
+const KINDS: u8 = 12;
 /// The newest that there was in format 0.
 const KINDS_OF_FORMAT_0: u8 = 10;
 /// A throw that makes many things happen: a multiplier of a linear congruential generator.
@@ -105,6 +105,7 @@ fn plain_kept(kind: u16, bytes: &[u8]) -> Option<usize> {
         9 => "88g",
         10 => "88g8",
         11 => "?8a?8",
+        12 => "88b?8",
         _ => return None,
     };
     let mut at = 0;

@@ -1,7 +1,7 @@
 //! Projections: what the log's records add up to.
 //!
 //! A *fact* ([`facts`]) is what one record says. The *views* ([`Views`]) are what all facts up to some offset add up to:
-//! people, channels, the sets of live messages, open invitations, idempotency keys. [`Views::apply`] is the whole
+//! people, channels and their members, the sets of live messages, open invitations, idempotency keys. [`Views::apply`] is the whole
 //! fold: a pure step from views and record to views, which reads no clock and refuses, loudly, what contradicts the
 //! records before it. Texts stay in the log: of messages the views hold offsets only.
 //!
@@ -37,6 +37,7 @@ pub mod fuzzing;
 mod imports;
 mod invitations;
 mod keys;
+mod memberships;
 mod messages;
 mod origins;
 mod people;
@@ -56,6 +57,7 @@ pub use checkpoint::{CheckpointError, RebuildReason};
 pub use imports::{ImportStep, Imports};
 pub use invitations::{Invitation, Invitations};
 pub use keys::Keys;
+pub use memberships::Memberships;
 pub use messages::{ChannelMessages, Messages};
 pub use origins::Origins;
 pub use people::{People, Person};

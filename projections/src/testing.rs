@@ -12,8 +12,8 @@ use scrollback_log::{
 
 use crate::facts::{
     self, Action, Audited, Body, ChannelCreated, ChannelDeleted, ImportAdvanced, Imported, InvitationIssued,
-    Kept, KeyDigest, MessageDeleted, MessageImported, MessageSent, Name, OriginStarted, Reason, Role,
-    UserChanged, UserCreated, VaultKey,
+    Kept, KeyDigest, MembershipChanged, MessageDeleted, MessageImported, MessageSent, Name, OriginStarted,
+    Reason, Role, UserChanged, UserCreated, VaultKey,
 };
 use crate::{ImportStep, ViewSettings};
 
@@ -51,6 +51,10 @@ pub struct Channel {
     pub name: String,
     /// Who created it.
     pub creator: Option<Offset>,
+    /// Whether only its members see it.
+    pub private: bool,
+    /// Who may see it, with the record that let them; for ever those who could when it was deleted. Nobody for a public one.
+    pub members: Vec<(Offset, Offset)>,
     /// The newest record about it.
     pub last: Offset,
     /// What deleted it.
@@ -108,7 +112,11 @@ pub struct History {
     pub deletions: Vec<(Deletion, Vec<Offset>)>,
     /// What an audit is to know, in the order of the records.
     pub audit: Vec<Offset>,
+    /// The records that may have changed what anybody may see.
+    pub rights: Vec<Offset>,
     now: Timestamp,
+    /// Whether there are only the kinds of records of format 0, and no private channels.
+    is_old: bool,
 }
 
 impl History {
@@ -127,22 +135,24 @@ impl History {
     /// The history that these dice make, at least one record long.
     #[must_use]
     pub fn new(dice: &[Dice]) -> History {
-        History::of(dice, true)
+        History::of(dice, false)
     }
 
     /// The same, without the kinds of records that came after format 0.
     #[must_use]
     pub fn of_format_0(dice: &[Dice]) -> History {
-        History::of(dice, false)
+        History::of(dice, true)
     }
 
-    fn of(dice: &[Dice], audits: bool) -> History {
-        let mut history = History { now: START, ..History::default() };
+    fn of(dice: &[Dice], is_old: bool) -> History {
+        let mut history = History { now: START, is_old, ..History::default() };
+        // What came later is thrown with numbers of its own: so old histories stay what they were.
+        let sides = if is_old { 16 } else { 20 };
         history.start_origin(0);
         history.create_user(0);
         for [what, which, how, later] in dice {
             history.pass_time(*later);
-            match what % 16 {
+            match what % sides {
                 0 => history.create_user(*which),
                 1 => history.change_user(*which, *how),
                 2 | 3 => history.create_channel(*which, *how),
@@ -151,9 +161,10 @@ impl History {
                 10 => history.import(*which, *how),
                 11..=13 => history.delete_message(*which, *how),
                 14 => history.invite(*which, *how),
+                16..=19 => history.change_membership(*which, *how),
                 _ => match which % 4 {
                     0 => history.start_origin(*how),
-                    1 if audits => history.audited(*how),
+                    1 if !is_old => history.audited(*how),
                     _ => {}
                 },
             }
@@ -279,6 +290,7 @@ impl History {
             Some(&Name { shown: &name, folded: &folded }),
         );
         self.audit.push(changed);
+        self.rights.push(changed);
     }
 
     fn create_channel(&mut self, which: u32, how: u32) {
@@ -287,9 +299,12 @@ impl History {
             return;
         }
         let (creator, key) = (self.maybe_user(how), self.maybe_key(how / 3));
-        let kept = ChannelCreated { creator, private: false, key };
+        let private = !self.is_old && how % 5 > 2;
+        let kept = ChannelCreated { creator, private, key };
         let offset = self.push(&kept, Some(&Name { shown: &name, folded: &name.to_lowercase() }));
-        self.channels.push(Channel { offset, name, creator, last: offset, deleted: None });
+        let members = creator.filter(|_| private).map(|user| (user, offset)).into_iter().collect();
+        self.channels.push(Channel { offset, name, creator, private, members, last: offset, deleted: None });
+        self.rights.extend(private.then_some(offset));
         self.keys.extend(key.map(|key| (offset, key)));
     }
 
@@ -372,6 +387,27 @@ impl History {
         let subject = how.is_multiple_of(5).then(|| self.head());
         let offset = self.push(&Audited { by: self.maybe_user(how), action, subject }, None);
         self.audit.push(offset);
+    }
+
+    /// Adds whoever is no member, removes whoever is one.
+    fn change_membership(&mut self, which: u32, how: u32) {
+        let by = self.maybe_user(how);
+        let user = self.users[how as usize % self.users.len()].offset;
+        let private: Vec<Offset> =
+            self.live_channels().filter(|channel| channel.private).map(|channel| channel.offset).collect();
+        let Some(channel) = private.get(which as usize % private.len().max(1)).copied() else { return };
+        let known = self.channels.iter_mut().find(|known| known.offset == channel);
+        let Some(Channel { members, .. }) = known else { return };
+        let before = members.len();
+        members.retain(|(known, _)| *known != user);
+        let member = members.len() == before;
+        let offset = self.push(&MembershipChanged { channel, user, member, by }, None);
+        if let Some(known) = self.channels.iter_mut().find(|known| known.offset == channel).filter(|_| member)
+        {
+            known.members.push((user, offset));
+        }
+        self.audit.push(offset);
+        self.rights.push(offset);
     }
 
     fn note_message(

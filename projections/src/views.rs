@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::facts::{self, Fact, FactError, KeyDigest, Name};
 use crate::pieces::{PieceError, PieceReader, PieceWriter};
 use crate::{
-    Audit, Channel, Channels, ImportStep, Imports, Invitation, Invitations, Keys, Messages, Origins, People,
-    Person, TimeIndex,
+    Audit, Channel, Channels, ImportStep, Imports, Invitation, Invitations, Keys, Memberships, Messages,
+    Origins, People, Person, TimeIndex,
 };
 
 /// What the views depend on beside the records. Other settings make other views, so a change means a rebuild.
@@ -55,6 +55,7 @@ pub struct Views {
     keys: Keys,
     imports: Imports,
     audit: Audit,
+    memberships: Memberships,
 }
 
 /// A record cannot be folded into the views. They are as they were before it.
@@ -102,6 +103,15 @@ pub enum Contradiction {
     /// It names a channel that is not there, or no longer.
     #[error("there is no channel {0}")]
     NoSuchChannel(Offset),
+    /// It names a member of a channel that has none, because everybody sees it.
+    #[error("channel {0} is not private")]
+    NotPrivate(Offset),
+    /// It makes a member of somebody who is one.
+    #[error("user {0} is a member already")]
+    AlreadyMember(Offset),
+    /// It ends the membership of somebody who is no member.
+    #[error("user {0} is no member")]
+    NoSuchMember(Offset),
     /// It names a message that is not there, or no longer, or not in this channel at this time.
     #[error("there is no message {0} as it describes it")]
     NoSuchMessage(Offset),
@@ -137,6 +147,7 @@ impl Views {
             keys: Keys::default(),
             imports: Imports::default(),
             audit: Audit::default(),
+            memberships: Memberships::default(),
         }
     }
 
@@ -212,6 +223,12 @@ impl Views {
         &self.audit
     }
 
+    /// Who is in which private channel.
+    #[must_use]
+    pub fn memberships(&self) -> &Memberships {
+        &self.memberships
+    }
+
     /// Takes the views one record on. Returns which texts the record deleted, if it is a deletion.
     ///
     /// A record whose text is gone folds like any other: the views at the head are the same, whether the texts of
@@ -269,6 +286,7 @@ impl Views {
             Part::Keys => self.keys.write(out),
             Part::Imports => self.imports.write(out),
             Part::Audit => self.audit.write(out),
+            Part::Memberships => self.memberships.write(out),
         }
     }
 
@@ -291,6 +309,7 @@ impl Views {
             keys: Keys::read(from)?,
             imports: Imports::read(from)?,
             audit: Audit::read(from)?,
+            memberships: Memberships::read(from)?,
         })
     }
 
@@ -352,6 +371,7 @@ impl Views {
                 self.user_or_none(fact.by)?;
                 let person = self.people.get_mut(fact.user).ok_or(Contradiction::NoSuchUser(fact.user))?;
                 (person.role, person.active) = (fact.role, fact.active);
+                self.memberships.user_changed(offset);
             }
             Fact::ChannelCreated(fact) => {
                 self.user_or_none(fact.creator)?;
@@ -369,6 +389,9 @@ impl Views {
                 };
                 self.channels.insert(offset, channel);
                 self.messages.add_channel(offset);
+                if fact.private {
+                    self.memberships.create(offset, fact.creator);
+                }
                 self.remember(fact.key, offset, time);
             }
             Fact::ChannelDeleted(fact) => {
@@ -419,8 +442,30 @@ impl Views {
                 self.imports.push(ImportStep { offset, lines_before, lines, digest, first });
             }
             Fact::Audited(fact) => self.user_or_none(fact.by)?,
+            Fact::MembershipChanged(fact) => self.change_membership(offset, &fact)?,
         }
         Ok(Gone::Nothing)
+    }
+
+    fn change_membership(
+        &mut self,
+        offset: Offset,
+        fact: &facts::MembershipChanged,
+    ) -> Result<(), Contradiction> {
+        let facts::MembershipChanged { channel, user, member, by } = *fact;
+        self.user_or_none(by)?;
+        self.user_or_none(Some(user))?;
+        if !self.channels.contains(channel) {
+            return Err(Contradiction::NoSuchChannel(channel));
+        }
+        let members = self.memberships.members(channel).ok_or(Contradiction::NotPrivate(channel))?;
+        match (members.contains_key(&user), member) {
+            (true, true) => return Err(Contradiction::AlreadyMember(user)),
+            (false, false) => return Err(Contradiction::NoSuchMember(user)),
+            (false, true) => self.memberships.add(channel, user, offset),
+            (true, false) => self.memberships.remove(channel, user, offset),
+        }
+        Ok(())
     }
 
     fn user_or_none(&self, user: Option<Offset>) -> Result<(), Contradiction> {
@@ -460,11 +505,13 @@ pub enum Part {
     Imports,
     /// What an audit reads.
     Audit,
+    /// Who is in which private channel.
+    Memberships,
 }
 
 impl Part {
     /// All of them, in order.
-    pub const ALL: [Part; 10] = [
+    pub const ALL: [Part; 11] = [
         Part::Stand,
         Part::Origins,
         Part::People,
@@ -475,6 +522,7 @@ impl Part {
         Part::Keys,
         Part::Imports,
         Part::Audit,
+        Part::Memberships,
     ];
 
     /// What people are told.
@@ -491,6 +539,7 @@ impl Part {
             Part::Keys => "keys",
             Part::Imports => "imports",
             Part::Audit => "audit",
+            Part::Memberships => "memberships",
         }
     }
 }

@@ -84,6 +84,10 @@ fn entry(record: &Record<'_>, origins: &Origins) -> Result<Option<AuditEntry>, P
                 Action::RollbackAccepted => ("rollback_accepted", fact.by, at(fact.subject)),
             }
         }
+        Fact::MembershipChanged(fact) => {
+            let action = if fact.member { "member_added" } else { "member_removed" };
+            (action, fact.by, show(IdKind::User, fact.user))
+        }
         Fact::ChannelCreated(_)
         | Fact::MessageSent(_)
         | Fact::MessageImported(_)

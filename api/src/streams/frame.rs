@@ -35,6 +35,8 @@ pub enum Type {
     Channel,
     /// `message`
     Message,
+    /// `member`
+    Member,
 }
 
 /// What happened to it: its `event`.
@@ -48,11 +50,15 @@ pub enum Happening {
     Sent,
     /// `deleted`
     Deleted,
+    /// `added`
+    Added,
+    /// `removed`
+    Removed,
 }
 
 impl Type {
     /// All of them.
-    pub const ALL: [Type; 3] = [Type::User, Type::Channel, Type::Message];
+    pub const ALL: [Type; 4] = [Type::User, Type::Channel, Type::Message, Type::Member];
 
     /// As events and filters name it.
     #[must_use]
@@ -61,14 +67,21 @@ impl Type {
             Type::User => "user",
             Type::Channel => "channel",
             Type::Message => "message",
+            Type::Member => "member",
         }
     }
 }
 
 impl Happening {
     /// All of them.
-    pub const ALL: [Happening; 4] =
-        [Happening::Created, Happening::Changed, Happening::Sent, Happening::Deleted];
+    pub const ALL: [Happening; 6] = [
+        Happening::Created,
+        Happening::Changed,
+        Happening::Sent,
+        Happening::Deleted,
+        Happening::Added,
+        Happening::Removed,
+    ];
 
     /// As events and filters name it.
     #[must_use]
@@ -78,6 +91,8 @@ impl Happening {
             Happening::Changed => "changed",
             Happening::Sent => "sent",
             Happening::Deleted => "deleted",
+            Happening::Added => "added",
+            Happening::Removed => "removed",
         }
     }
 }
@@ -197,7 +212,7 @@ impl<'o> Encoder<'o> {
 }
 
 fn event(fact: Fact, record: &Record<'_>, draft: Draft<'_, '_, '_>) -> Result<Option<Frame>, FactError> {
-    use Happening::{Changed, Created, Deleted, Sent};
+    use Happening::{Added, Changed, Created, Deleted, Removed, Sent};
     let at = record.time;
     let event = match fact {
         Fact::OriginStarted(_) | Fact::InvitationIssued(_) | Fact::ImportAdvanced(_) | Fact::Audited(_) => {
@@ -246,6 +261,16 @@ fn event(fact: Fact, record: &Record<'_>, draft: Draft<'_, '_, '_>) -> Result<Op
             .message(fact.message, fact.channel, fact.sender)
             .id("by", IdKind::User, fact.by)
             .word("reason", reason(fact.reason)),
+        Fact::MembershipChanged(fact) => {
+            let happening = if fact.member { Added } else { Removed };
+            let event = draft
+                .open(Type::Member, happening, Some(fact.channel), None, at)
+                .id("channel", IdKind::Channel, Some(fact.channel))
+                .id("user", IdKind::User, Some(fact.user))
+                .id("by", IdKind::User, fact.by);
+            // Where the channel's history begins: whoever was added may read all of it, and has seen none.
+            if fact.member { event.number("history_after", fact.channel.0.saturating_sub(1)) } else { event }
+        }
     };
     Ok(Some(event.close(record)))
 }
@@ -358,6 +383,12 @@ impl Event<'_, '_> {
     fn flag(mut self, key: &str, flag: bool) -> Self {
         self.key(key);
         self.out.extend_from_slice(if flag { b"true" } else { b"false" });
+        self
+    }
+
+    fn number(mut self, key: &str, number: u64) -> Self {
+        self.key(key);
+        push_number(self.out, number);
         self
     }
 

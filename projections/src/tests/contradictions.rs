@@ -7,8 +7,8 @@ use scrollback_log::{ChainValue, Kind, NewRecord, Offset, Record, Schema, Sealed
 use super::{a_full_history, bytes, folded};
 use crate::facts::{
     self, Body, ChannelCreated, ChannelDeleted, FactError, ImportAdvanced, Imported, InvitationIssued, Kept,
-    MessageDeleted, MessageImported, MessageSent, Name, OriginStarted, Reason, Role, UserChanged,
-    UserCreated, VaultKey,
+    MembershipChanged, MessageDeleted, MessageImported, MessageSent, Name, OriginStarted, Reason, Role,
+    UserChanged, UserCreated, VaultKey,
 };
 use crate::testing::History;
 use crate::{Contradiction, FoldError, Views};
@@ -39,6 +39,16 @@ impl Scene {
 
     fn deleted_channel(&self) -> Offset {
         self.history.channels.iter().find(|channel| channel.deleted.is_some()).unwrap().offset
+    }
+
+    fn deleted_private_channel(&self) -> Offset {
+        let is_it = |channel: &&crate::testing::Channel| channel.deleted.is_some() && channel.private;
+        self.history.channels.iter().find(is_it).unwrap().offset
+    }
+
+    /// A live channel that is private, or one that is not.
+    fn live_and(&self, private: bool) -> Offset {
+        self.history.live_channels().find(|channel| channel.private == private).unwrap().offset
     }
 
     fn sealed(&self, time: Timestamp, record: NewRecord) -> Sealed {
@@ -132,6 +142,33 @@ fn a_channel_that_is_not_there_or_no_longer_is_refused() {
         scene.refuses(none, &imported, Some(Imported { sender_name: "", body: "" }));
         scene.refuses(none, &ChannelDeleted { channel, by: None, reason: Reason::Expired }, None);
     }
+}
+
+#[test]
+fn a_membership_begins_and_ends_once_in_a_private_channel_that_is_there() {
+    let mut scene = Scene::new();
+    let (user, public, private) = (scene.user(), scene.live_and(false), scene.live_and(true));
+    let changed = |channel, member| MembershipChanged { channel, user, member, by: None };
+    if scene.views.memberships().is_member(private, user) {
+        scene.apply_fact(&changed(private, false), None).unwrap();
+    }
+    for member in [true, false] {
+        let with = |channel| changed(channel, member);
+        for channel in [NOBODY, user, scene.deleted_private_channel()] {
+            scene.refuses(Contradiction::NoSuchChannel(channel), &with(channel), None);
+        }
+        scene.refuses(Contradiction::NotPrivate(public), &with(public), None);
+        let nobody = Contradiction::NoSuchUser(NOBODY);
+        scene.refuses(nobody, &MembershipChanged { user: NOBODY, ..with(private) }, None);
+        scene.refuses(nobody, &MembershipChanged { by: Some(NOBODY), ..with(private) }, None);
+    }
+    let last_offset = scene.views.channels().get(private).unwrap().last_offset;
+    scene.refuses(Contradiction::NoSuchMember(user), &changed(private, false), None);
+    scene.apply_fact(&changed(private, true), None).unwrap();
+    scene.refuses(Contradiction::AlreadyMember(user), &changed(private, true), None);
+    scene.apply_fact(&changed(private, false), None).unwrap();
+    scene.refuses(Contradiction::NoSuchMember(user), &changed(private, false), None);
+    assert_eq!(scene.views.channels().get(private).unwrap().last_offset, last_offset);
 }
 
 #[test]
@@ -243,7 +280,7 @@ fn a_users_name_cannot_be_gone() {
 fn an_unknown_kind_or_schema_stops_the_fold() {
     let mut scene = Scene::new();
     for (kind, schema) in
-        [(Kind(0), Schema(1)), (Kind(12), Schema(1)), (Kind(6), Schema(2)), (Kind(u16::MAX), Schema(0))]
+        [(Kind(0), Schema(1)), (Kind(13), Schema(1)), (Kind(6), Schema(2)), (Kind(u16::MAX), Schema(0))]
     {
         let sealed =
             scene.sealed(scene.views.time(), NewRecord { kind, schema, kept: Vec::new(), text: None });

@@ -50,6 +50,34 @@ proptest! {
     }
 
     #[test]
+    fn who_is_a_member_of_what_is_what_adding_and_removing_left(history in histories(150)) {
+        let views = folded(&history, Offset::BEGINNING);
+        let memberships = views.memberships();
+        for channel in &history.channels {
+            let members: BTreeMap<Offset, Offset> = channel.members.iter().copied().collect();
+            prop_assert_eq!(memberships.is_private(channel.offset), channel.private);
+            prop_assert_eq!(memberships.members(channel.offset), channel.private.then_some(&members));
+            for user in &history.users {
+                prop_assert_eq!(
+                    memberships.is_member(channel.offset, user.offset),
+                    members.contains_key(&user.offset)
+                );
+            }
+        }
+        let private = || history.channels.iter().filter(|channel| channel.private);
+        for user in &history.users {
+            let of_user: Vec<Offset> = private()
+                .filter(|channel| channel.members.iter().any(|(member, _)| *member == user.offset))
+                .map(|channel| channel.offset)
+                .collect();
+            prop_assert_eq!(memberships.of_user(user.offset).collect::<Vec<_>>(), of_user);
+        }
+        let all: Vec<u64> = private().map(|channel| channel.offset.0).collect();
+        prop_assert_eq!(memberships.private().iter().collect::<Vec<_>>(), all);
+        prop_assert_eq!(memberships.changed_at(), history.rights.last().copied().unwrap_or_default());
+    }
+
+    #[test]
     fn a_record_out_of_order_is_refused_and_changes_nothing(history in histories(40), other in 0_u64..60) {
         let sealed = history.sealed();
         let mut views = folded(&history, Offset::BEGINNING);

@@ -4,8 +4,8 @@ use scrollback_log::{Offset, Origin, Timestamp};
 
 use crate::facts::{
     self, Action, Audited, Body, ChannelCreated, ChannelDeleted, Fact, ImportAdvanced, Imported,
-    InvitationIssued, KeyDigest, MessageDeleted, MessageImported, MessageSent, Name, OriginStarted, Reason,
-    Role, UserChanged, UserCreated, VaultKey,
+    InvitationIssued, KeyDigest, MembershipChanged, MessageDeleted, MessageImported, MessageSent, Name,
+    OriginStarted, Reason, Role, UserChanged, UserCreated, VaultKey,
 };
 use crate::testing::History;
 
@@ -48,6 +48,8 @@ fn facts_and_records() -> Vec<(Fact, scrollback_log::NewRecord)> {
         ImportAdvanced { lines_before: 1000, lines: 2000, digest: *b"digest, 16 bytes", first: Offset(99) },
         Audited { by: Some(Offset(2)), action: Action::BackupTaken, subject: None },
         Audited { by: None, action: Action::RollbackAccepted, subject: Some(Offset(9)) },
+        MembershipChanged { channel: Offset(4), user: Offset(3), member: true, by: Some(Offset(2)) },
+        MembershipChanged { channel: Offset(4), user: Offset(3), member: false, by: None },
     ]
 }
 
@@ -65,11 +67,12 @@ fn name(fact: &Fact) -> &'static str {
         Fact::InvitationIssued(_) => "InvitationIssued",
         Fact::ImportAdvanced(_) => "ImportAdvanced",
         Fact::Audited(_) => "Audited",
+        Fact::MembershipChanged(_) => "MembershipChanged",
     }
 }
 
 /// How many kinds of facts there are.
-const KINDS: usize = 11;
+const KINDS: usize = 12;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -30,7 +30,7 @@ fn dice(throws: usize) -> impl Strategy<Value = Vec<Dice>> {
 
 /// A history that every test finds the same, with some of everything in it.
 fn a_full_history() -> History {
-    let history = History::fixed(400);
+    let history = History::fixed(500);
     assert!(history.origins.len() > 1 && history.users.len() > 3 && history.imports.len() > 5);
     assert!(history.live_channels().count() > 1 && history.channels.len() > 10);
     assert!(
@@ -39,6 +39,9 @@ fn a_full_history() -> History {
     assert!(
         history.messages.iter().any(|message| message.deleted.is_none() && message.imported_at.is_none())
     );
+    let ended = |channel: &crate::testing::Channel| channel.deleted.is_some();
+    assert!(history.channels.iter().any(|channel| !ended(channel) && channel.members.len() > 1));
+    assert!(history.channels.iter().any(|channel| ended(channel) && !channel.members.is_empty()));
     assert!(history.invitations.iter().any(|invitation| invitation.used) && history.keys.len() > 5);
     history
 }

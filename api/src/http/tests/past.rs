@@ -76,7 +76,7 @@ impl Model<'_> {
             let last = records.flatten().filter(|offset| *offset <= at).max().unwrap_or(channel.offset);
             let name = if channel.deleted.is_some() { "" } else { &channel.name };
             let shown = json!({
-                "id": self.id(IdKind::Channel, channel.offset), "name": name, "private": false,
+                "id": self.id(IdKind::Channel, channel.offset), "name": name, "private": channel.private,
                 "at": self.shown(self.history.time_of(channel.offset)), "last_offset": last.0,
                 "creator": channel.creator.map(|creator| self.id(IdKind::User, creator)), "offset": channel.offset.0,
             });

@@ -32,7 +32,7 @@ pub(super) fn event(record: &Record<'_>, origins: &Origins) -> Option<Value> {
             "name": name(), "role": role(fact.role), "active": fact.active}),
         Fact::ChannelCreated(fact) => {
             json!({"type": "channel", "event": "created", "id": id(IdKind::Channel, Some(record.offset)),
-            "name": name(), "private": false, "creator": user(fact.creator)})
+            "name": name(), "private": fact.private, "creator": user(fact.creator)})
         }
         Fact::ChannelDeleted(fact) => {
             json!({"type": "channel", "event": "deleted", "id": id(IdKind::Channel, Some(fact.channel)),
@@ -55,6 +55,15 @@ pub(super) fn event(record: &Record<'_>, origins: &Origins) -> Option<Value> {
             json!({"type": "message", "event": "deleted", "id": id(IdKind::Message, Some(fact.message)),
             "channel": id(IdKind::Channel, Some(fact.channel)), "sender": user(fact.sender),
             "by": user(fact.by), "reason": reason(fact.reason)})
+        }
+        Fact::MembershipChanged(fact) => {
+            let mut event = json!({"type": "member", "event": "removed", "user": user(Some(fact.user)),
+                "channel": id(IdKind::Channel, Some(fact.channel)), "by": user(fact.by)});
+            if fact.member {
+                event["event"] = json!("added");
+                event["history_after"] = json!(fact.channel.0 - 1);
+            }
+            event
         }
     };
     let mut event = json!({"offset": record.offset.0, "at": shown(at)});

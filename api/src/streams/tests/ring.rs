@@ -12,6 +12,8 @@ use crate::streams::filter::Filter;
 use crate::streams::ring::{Ring, RingRead};
 use crate::streams::selection::Selection;
 
+const EVENTS: [&str; 6] = ["created", "changed", "sent", "deleted", "added", "removed"];
+
 /// A world in which a history has happened, in batches of up to `batch` records.
 fn happened(history: &History, ring_bytes_max: usize, batch: usize) -> World {
     let world = World::empty(ring_bytes_max);
@@ -118,8 +120,8 @@ proptest! {
     #[test]
     fn a_filter_chooses_what_the_plain_words_of_the_contract_choose(
         dice in proptest::collection::vec(any::<Dice>(), 0..80),
-        types in proptest::sample::subsequence(vec!["user", "channel", "message"], 0..=3),
-        events_wanted in proptest::sample::subsequence(vec!["created", "changed", "sent", "deleted"], 0..=4),
+        types in proptest::sample::subsequence(vec!["user", "channel", "message", "member"], 0..=4),
+        events_wanted in proptest::sample::subsequence(EVENTS.to_vec(), 0..=EVENTS.len()),
         channels in proptest::collection::vec(any::<proptest::sample::Index>(), 0..3),
         senders in proptest::collection::vec(any::<proptest::sample::Index>(), 0..3),
         garbage: bool,
