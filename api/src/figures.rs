@@ -65,7 +65,7 @@ pub(crate) struct Figures {
     pub(crate) password_hashes: Counter,
     pub(crate) memory_refusals: Counter,
     rate_limits: [Counter; 3],
-    streams_ended: [Counter; 5],
+    streams_ended: [Counter; Bye::ALL.len()],
     checks: [Counter; 4],
     pub(crate) stream_bytes: Counter,
     pub(crate) replayed_events: Counter,

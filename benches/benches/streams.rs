@@ -38,11 +38,12 @@ fn append(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("streams");
     group.throughput(Throughput::Elements(MESSAGES));
 
+    let private = chat.views.memberships().private();
     let mut frames = Vec::new();
     group.bench_function("encode", |bencher| {
         bencher.iter(|| {
             frames.clear();
-            let mut encoder = Encoder::new(origins);
+            let mut encoder = Encoder::new(origins, private);
             for record in &batch {
                 black_box(encoder.encode(record, &mut frames).expect("a message is a fact"));
             }
@@ -54,7 +55,7 @@ fn append(criterion: &mut Criterion) {
     // that is full.
     let ring = Ring::new(RING_BYTES);
     group.bench_function("encode and append to the ring", |bencher| {
-        bencher.iter(|| ring.append(&batch, origins).expect("a message is a fact"));
+        bencher.iter(|| ring.append(&batch, &chat.views).expect("a message is a fact"));
     });
     group.finish();
 }
@@ -64,7 +65,7 @@ fn read(criterion: &mut Criterion) {
     let origins = chat.views.origins();
     let batch: Vec<Record<'_>> = chat.messages.iter().map(|message| message.as_record()).collect();
     let ring = Ring::new(RING_BYTES);
-    ring.append(&batch, origins).expect("a message is a fact");
+    ring.append(&batch, &chat.views).expect("a message is a fact");
     let everything = Selection::everything();
     let reader = Reader { ring: &ring, after: chat.views.at(), head: chat.views.at().plus(MESSAGES) };
     assert_eq!(reader.frames(&everything), MESSAGES as usize);

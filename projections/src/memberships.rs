@@ -18,6 +18,7 @@ pub struct Memberships {
     /// Each with its members and the record that made each of them one.
     by_channel: BTreeMap<Offset, BTreeMap<Offset, Offset>>,
     by_user: BTreeMap<Offset, BTreeSet<Offset>>,
+    left: RoaringTreemap,
     private: Arc<RoaringTreemap>,
     changed_at: Offset,
 }
@@ -45,6 +46,13 @@ impl Memberships {
     /// The private channels that `user` is a member of, the deleted ones too, the oldest first.
     pub fn of_user(&self, user: Offset) -> impl Iterator<Item = Offset> {
         self.by_user.get(&user).into_iter().flatten().copied()
+    }
+
+    /// Whether `user` was ever taken out of a private channel. Only they may be told of memberships in channels that they
+    /// do not see.
+    #[must_use]
+    pub fn has_left(&self, user: Offset) -> bool {
+        self.left.contains(user.0)
     }
 
     /// All channels that ever were private. Cheap to clone: it is copied when the next one comes while a clone is held.
@@ -85,6 +93,7 @@ impl Memberships {
                 self.by_user.remove(&user);
             }
         }
+        self.left.insert(user.0);
         self.changed_at = offset;
     }
 
@@ -103,12 +112,14 @@ impl Memberships {
 
     pub(crate) fn write(&self, out: &mut PieceWriter<'_>) -> io::Result<()> {
         out.value(&self.changed_at)?;
+        out.set(&self.left)?;
         out.list(self.by_channel.keys())?;
         self.by_channel.values().try_for_each(|members| out.list(members.iter()))
     }
 
     pub(crate) fn read(from: &mut PieceReader<'_>) -> Result<Memberships, PieceError> {
-        let mut memberships = Memberships { changed_at: from.value()?, ..Memberships::default() };
+        let (changed_at, left) = (from.value()?, from.set()?);
+        let mut memberships = Memberships { changed_at, left, ..Memberships::default() };
         let mut channels = Vec::new();
         from.list(|channel| channels.push(channel))?;
         for channel in channels {
@@ -144,6 +155,7 @@ mod tests {
         memberships.create(Offset(3), Some(Offset(2)));
         memberships.remove(Offset(3), Offset(2), Offset(4));
         assert!(memberships.by_user.is_empty());
+        assert!(memberships.has_left(Offset(2)) && !memberships.has_left(Offset(3)));
         assert_eq!(memberships.members(Offset(3)), Some(&BTreeMap::new()), "it is private for ever");
     }
 }

@@ -63,7 +63,7 @@ impl Machine for ChatMachine {
         if let Some(ring) = &self.ring {
             // Nobody else writes, so these are the views of this batch; readers need not wait for the encoding.
             let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
-            if let (Err(error), Some(first)) = (ring.append(batch, views.origins()), batch.first()) {
+            if let (Err(error), Some(first)) = (ring.append(batch, &views), batch.first()) {
                 broken(first, &error);
             }
             drop(views);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use scrollback_log::Offset;
 use scrollback_log::clock::Clock;
 use warp::reply::Response;
 
@@ -30,6 +31,10 @@ impl Reader for Opener {
 
     fn touch(&self) {
         self.session.touch(self.clock.now());
+    }
+
+    fn user(&self) -> Offset {
+        self.session.user
     }
 }
 

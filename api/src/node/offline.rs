@@ -220,7 +220,7 @@ impl Events<'_> {
     ) -> Result<(), NodeError> {
         let mut outcome = Ok(());
         let mut is_first = true;
-        let mut encoder = Encoder::new(views.origins());
+        let mut encoder = Encoder::new(views.origins(), views.memberships().private());
         log.scan(after.next(), to, &mut |record| {
             self.scratch.clear();
             let frame = match encoder.encode(&record, &mut self.scratch) {

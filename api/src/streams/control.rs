@@ -15,6 +15,10 @@ pub enum Bye {
     Slow,
     /// The identity that opened the stream is no longer valid.
     Revoked,
+    /// The reader has lost a channel that the stream could show.
+    Excluded,
+    /// The session goes on elsewhere.
+    Replaced,
     /// The log takes no more writes.
     Storage,
     /// The log cannot be read as it was written.
@@ -23,7 +27,8 @@ pub enum Bye {
 
 impl Bye {
     /// All of them, in this order.
-    pub const ALL: [Bye; 5] = [Bye::Shutdown, Bye::Slow, Bye::Revoked, Bye::Storage, Bye::Damaged];
+    pub const ALL: [Bye; 7] =
+        [Bye::Shutdown, Bye::Slow, Bye::Revoked, Bye::Excluded, Bye::Replaced, Bye::Storage, Bye::Damaged];
 
     /// As clients are told.
     #[must_use]
@@ -31,9 +36,20 @@ impl Bye {
         match self {
             Bye::Shutdown => "shutdown",
             Bye::Slow => "slow",
-            Bye::Revoked => "revoked",
+            Bye::Revoked | Bye::Excluded => "revoked",
+            Bye::Replaced => "replaced",
             Bye::Storage => "storage",
             Bye::Damaged => "damaged",
+        }
+    }
+
+    /// What is lost, as the code of the problem that asking for it again would meet; for what was revoked.
+    #[must_use]
+    pub fn code(self) -> Option<&'static str> {
+        match self {
+            Bye::Revoked => Some("unauthenticated"),
+            Bye::Excluded => Some("forbidden"),
+            _ => None,
         }
     }
 }
@@ -76,8 +92,9 @@ pub(super) fn bye(reason: Bye, at: Option<Position>) -> Chunk {
         Some(at) => (at.offset.to_string(), format!("\"{at}\"")),
         None => ("null".to_owned(), "null".to_owned()),
     };
+    let code = reason.code().map_or_else(String::new, |code| format!(",\"code\":\"{code}\""));
     chunk(format_args!(
-        "event: bye\ndata: {{\"type\":\"bye\",\"reason\":\"{}\",\"offset\":{offset},\"resume_token\":{token}}}\n\n",
+        "event: bye\ndata: {{\"type\":\"bye\",\"reason\":\"{}\"{code},\"offset\":{offset},\"resume_token\":{token}}}\n\n",
         reason.name(),
     ))
 }

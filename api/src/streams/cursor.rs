@@ -152,8 +152,8 @@ impl Cursor {
                 taken = Some(first);
                 ControlFlow::Break(())
             };
-            let origins = streams.origins();
-            let read = read_log::chunks(&streams.log, &origins, (after, head), cut, &selection, &mut keep);
+            let known = streams.known();
+            let read = read_log::chunks(&streams.log, &known, (after, head), cut, &selection, &mut keep);
             // What lies before damage is taken first. The log shows all up to a published head or says what is damaged.
             taken.map_or_else(|| Err(read.err().unwrap_or(StreamError::Died)), Ok)
         };
@@ -210,13 +210,13 @@ impl Streams {
     ) -> JoinHandle<Result<VecDeque<Taken>, StreamError>> {
         let (streams, selection) = (Arc::clone(self), Arc::clone(selection));
         tokio::task::spawn_blocking(move || {
-            let origins = streams.origins();
+            let known = streams.known();
             let mut chunks = VecDeque::new();
             let mut keep = |taken| {
                 chunks.push_back(taken);
                 ControlFlow::Continue(())
             };
-            read_log::chunks(&streams.log, &origins, (after, to), cut, &selection, &mut keep)?;
+            read_log::chunks(&streams.log, &known, (after, to), cut, &selection, &mut keep)?;
             Ok(chunks)
         })
     }

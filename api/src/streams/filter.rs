@@ -52,6 +52,11 @@ impl Filter {
             && one_of(&self.channels, facets.channel)
             && (takes_messages || one_of(&self.senders, facets.sender))
     }
+
+    /// Whether an event of this channel could match.
+    pub(super) fn may_match_channel(&self, channel: Offset) -> bool {
+        self.channels.as_ref().is_none_or(|channels| channels.binary_search(&channel).is_ok())
+    }
 }
 
 fn values(query: &mut Query, name: &str) -> Result<Option<Vec<String>>, Problem> {

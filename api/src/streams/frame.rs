@@ -12,6 +12,7 @@
 
 use std::ops::Range;
 
+use roaring::RoaringTreemap;
 use scrollback_log::origin::IdWriter;
 use scrollback_log::{Deletion, Offset, Record, Text, Timestamp};
 use scrollback_projections::Origins;
@@ -115,6 +116,10 @@ pub struct Facets {
 pub enum Audience {
     /// Whoever may read at all.
     Everyone,
+    /// Whoever may see the private channel that it is about or happened in.
+    Members,
+    /// They and this user, whose membership it is about.
+    MembersAnd(Offset),
 }
 
 /// A text's place in a frame, without the quotes.
@@ -164,6 +169,7 @@ impl Frame {
 /// Encodes records of one log, one after the other.
 pub struct Encoder<'o> {
     origins: &'o Origins,
+    private: &'o RoaringTreemap,
     /// The newest time and how it is shown: the records of a batch all have the same.
     time: Timestamp,
     shown: [u8; timestamps::SHOWN_BYTES],
@@ -172,11 +178,12 @@ pub struct Encoder<'o> {
 }
 
 impl<'o> Encoder<'o> {
-    /// An encoder for the log with these origins.
+    /// An encoder for the log with these origins and private channels.
     #[must_use]
-    pub fn new(origins: &'o Origins) -> Encoder<'o> {
+    pub fn new(origins: &'o Origins, private: &'o RoaringTreemap) -> Encoder<'o> {
         Encoder {
             origins,
+            private,
             time: timestamps::EARLIEST,
             shown: timestamps::encode(timestamps::EARLIEST),
             ids: None,
@@ -263,11 +270,12 @@ fn event(fact: Fact, record: &Record<'_>, draft: Draft<'_, '_, '_>) -> Result<Op
             .word("reason", reason(fact.reason)),
         Fact::MembershipChanged(fact) => {
             let happening = if fact.member { Added } else { Removed };
-            let event = draft
+            let mut event = draft
                 .open(Type::Member, happening, Some(fact.channel), None, at)
                 .id("channel", IdKind::Channel, Some(fact.channel))
                 .id("user", IdKind::User, Some(fact.user))
                 .id("by", IdKind::User, fact.by);
+            event.frame.audience = Audience::MembersAnd(fact.user);
             // Where the channel's history begins: whoever was added may read all of it, and has seen none.
             if fact.member { event.number("history_after", fact.channel.0.saturating_sub(1)) } else { event }
         }
@@ -346,8 +354,9 @@ impl<'a, 'o> Draft<'a, '_, 'o> {
         out.extend_from_slice(b"{\"offset\":");
         push_number(out, record.offset.0);
         let facets = Facets { kind, happening, channel, sender };
-        let frame =
-            Frame { facets, audience: Audience::Everyone, json_start, texts: [Span::default(); TEXTS_MAX] };
+        let is_private = channel.is_some_and(|channel| encoder.private.contains(channel.0));
+        let audience = if is_private { Audience::Members } else { Audience::Everyone };
+        let frame = Frame { facets, audience, json_start, texts: [Span::default(); TEXTS_MAX] };
         Event { out, encoder, start, frame }
             .time("at", at)
             .word("type", kind.name())

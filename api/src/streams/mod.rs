@@ -27,6 +27,7 @@ mod ready;
 pub mod resume;
 pub mod ring;
 pub mod selection;
+mod sight;
 pub mod sse;
 pub mod subscription;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use roaring::RoaringTreemap;
 use scrollback_log::{Head, Log, Offset, ReadError, Tag};
 use scrollback_projections::facts::FactError;
 use scrollback_projections::{Origins, Views};
@@ -88,6 +90,9 @@ pub trait Reader: Send + Sync + 'static {
 
     /// Takes note that the stream is still open. Called at every heartbeat.
     fn touch(&self);
+
+    /// Whose rights it has.
+    fn user(&self) -> Offset;
 }
 
 /// The log cannot be read as it was written.
@@ -110,7 +115,7 @@ pub struct Sources {
     pub log: Arc<Log>,
     /// The recent frames of that log.
     pub ring: Arc<Ring>,
-    /// The views of that log; only its origins are looked at.
+    /// The views of that log: its origins, and who may see what.
     pub views: Arc<RwLock<Views>>,
     /// Changes at every revocation, after the revoked [`Reader`] says so.
     pub revocations: watch::Receiver<u64>,
@@ -118,6 +123,12 @@ pub struct Sources {
     pub storage_failed: watch::Receiver<bool>,
     /// Turns true when the server is stopping.
     pub shutdown: watch::Receiver<bool>,
+}
+
+/// What of the views it takes to encode records.
+struct Known {
+    origins: Origins,
+    private: Arc<RoaringTreemap>,
 }
 
 /// What all streams of a server share.
@@ -177,7 +188,18 @@ impl Streams {
         tokio::time::sleep(most.mul_f64(rand::random::<f64>())).await;
     }
 
+    fn look<T>(&self, look: impl FnOnce(&Views) -> T) -> T {
+        look(&self.views.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn origins(&self) -> Origins {
-        self.views.read().unwrap_or_else(PoisonError::into_inner).origins().clone()
+        self.look(|views| views.origins().clone())
+    }
+
+    fn known(&self) -> Known {
+        self.look(|views| Known {
+            origins: views.origins().clone(),
+            private: Arc::clone(views.memberships().private()),
+        })
     }
 }

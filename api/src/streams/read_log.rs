@@ -3,12 +3,11 @@
 use std::ops::ControlFlow;
 
 use scrollback_log::{Log, Offset};
-use scrollback_projections::Origins;
 
 use super::cut::{Cut, Cutter, Taken};
 use super::frame::Encoder;
 use super::selection::Selection;
-use super::{Position, StreamError};
+use super::{Known, Position, StreamError};
 use crate::figures::figures;
 
 /// How many records are looked at for one chunk: a selection that wants little must not hold a reading thread, or a client
@@ -21,7 +20,7 @@ const CAPACITY_MAX: usize = 64 << 10;
 /// A chunk is empty when many records in a row are not wanted. What lies before damage is given as well.
 pub(super) fn chunks(
     log: &Log,
-    origins: &Origins,
+    known: &Known,
     (after, to): (Offset, Offset),
     cut: Cut,
     selection: &Selection,
@@ -29,7 +28,7 @@ pub(super) fn chunks(
 ) -> Result<(), StreamError> {
     let empty = || Cutter::new(cut, cut.bytes_max.min(CAPACITY_MAX));
     let (mut cutter, mut looked) = (empty(), 0);
-    let (mut encoder, mut failed) = (Encoder::new(origins), None);
+    let (mut encoder, mut failed) = (Encoder::new(&known.origins, &known.private), None);
     let (mut bytes, mut replayed, mut broken) = (Vec::new(), 0, false);
     let mut give = |cutter: Cutter| cutter.finish().map_or(ControlFlow::Continue(()), &mut *emit);
     let scanned = log.scan(after.next(), to, &mut |record| {

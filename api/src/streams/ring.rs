@@ -6,11 +6,12 @@
 //! have fallen behind read to the ends of segments: so they stand at the same offsets again, wherever they were left.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use roaring::RoaringTreemap;
 use scrollback_log::{Deletion, Offset, Record, Tag};
-use scrollback_projections::Origins;
+use scrollback_projections::Views;
 use scrollback_projections::facts::FactError;
 
 use super::Position;
@@ -34,6 +35,7 @@ pub enum RingRead {
 /// The ring.
 pub struct Ring {
     bytes_max: usize,
+    rights_at: AtomicU64,
     segments: RwLock<Segments>,
     ready: Ready,
     scratch: Mutex<Scratch>,
@@ -137,24 +139,31 @@ impl Ring {
     /// An empty ring that holds about `bytes_max` bytes at most, and at least the newest segment.
     #[must_use]
     pub fn new(bytes_max: usize) -> Ring {
-        Ring { bytes_max, segments: RwLock::default(), ready: Ready::default(), scratch: Mutex::default() }
+        Ring {
+            bytes_max,
+            rights_at: AtomicU64::new(0),
+            segments: RwLock::default(),
+            ready: Ready::default(),
+            scratch: Mutex::default(),
+        }
     }
 
-    /// Appends the frames of a batch of records. Records that do not follow the newest one begin the ring anew.
+    /// Appends the frames of a batch of records, up to which the views were brought. Records that do not follow the newest one begin the ring anew.
     ///
     /// # Errors
     /// When a record is not a fact that this version knows; then nothing is appended.
-    pub fn append(&self, batch: &[Record<'_>], origins: &Origins) -> Result<(), FactError> {
+    pub fn append(&self, batch: &[Record<'_>], views: &Views) -> Result<(), FactError> {
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let Scratch { frames, entries } = &mut *scratch;
         frames.clear();
         entries.clear();
-        let mut encoder = Encoder::new(origins);
+        let mut encoder = Encoder::new(views.origins(), views.memberships().private());
         for record in batch {
             let start = frames.len();
             let frame = encoder.encode(record, frames)?;
             entries.push((start, Entry { end: 0, tag: record.tag, frame }));
         }
+        self.rights_at.store(views.memberships().changed_at().0, Ordering::Release);
         let Some(first) = batch.first().map(|record| record.offset) else { return Ok(()) };
 
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
@@ -245,6 +254,13 @@ impl Ring {
             Some(taken) => RingRead::Taken(taken),
             None => RingRead::Behind,
         }
+    }
+
+    /// The newest record that may have changed what anybody may see, as far as it was appended here: whoever knows a head
+    /// finds no older one than there was at it.
+    #[must_use]
+    pub fn rights_at(&self) -> Offset {
+        Offset(self.rights_at.load(Ordering::Acquire))
     }
 
     /// The position at `offset`, if the ring still holds its record.

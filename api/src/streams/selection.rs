@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::filter::Filter;
 use super::frame::Frame;
+use super::sight::Sight;
 
 /// After how many selections were added those are let go that nobody has any more.
 const SWEEP_EVERY: usize = 256;
@@ -25,6 +26,7 @@ pub struct Selection {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct What {
     pub(super) filter: Option<Filter>,
+    pub(super) sight: Sight,
 }
 
 /// The selections of all readers.
@@ -48,7 +50,7 @@ impl Selection {
     /// A selection by a filter alone, for a reader that may see everything.
     #[must_use]
     pub fn of(filter: Filter) -> Selection {
-        Selection::new(What { filter: Some(filter) })
+        Selection::new(What { filter: Some(filter), sight: Sight::Everything })
     }
 
     /// What tells it from others.
@@ -60,7 +62,8 @@ impl Selection {
     /// Whether the reader gets the event with this frame.
     #[must_use]
     pub fn wants(&self, frame: &Frame) -> bool {
-        self.what.filter.as_ref().is_none_or(|filter| filter.matches(&frame.facets))
+        let What { filter, sight } = &self.what;
+        filter.as_ref().is_none_or(|filter| filter.matches(&frame.facets)) && sight.shows(frame)
     }
 }
 

@@ -14,6 +14,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use scrollback_log::Offset;
 use tokio::sync::watch;
 
 use super::control::Bye;
@@ -22,6 +23,7 @@ use super::cut::{Cut, Taken};
 use super::filter::Filter;
 use super::resume::Resume;
 use super::selection::{Selection, What};
+use super::sight::Sight;
 use super::{Ending, Position, Pulse, Reader, StreamError, Streams};
 
 /// A reader that was given nothing for this many records is told where it stands.
@@ -62,6 +64,8 @@ pub struct Subscription {
     streams: Arc<Streams>,
     guard: Guard,
     selection: Arc<Selection>,
+    /// The change of rights that the selection goes by.
+    selected_at: Offset,
     phase: Phase,
     /// None if the reader's past is not this log's.
     cursor: Option<Cursor>,
@@ -72,23 +76,54 @@ pub struct Subscription {
     beat: u64,
 }
 
-/// Whether the reader may go on.
+/// Whether the reader may go on, and what it gets.
 struct Guard {
     reader: Arc<dyn Reader>,
     /// How many revocations there had been when the reader was last asked; none before the first time.
     revocations: Option<u64>,
+    /// The newest change of anybody's rights when the reader's were last looked at.
+    rights_at: Offset,
+    what: What,
 }
 
 impl Guard {
-    /// Looks at a pulse for what ends a subscription at once.
-    fn look(&mut self, pulse: &Pulse) -> Result<(), Bye> {
+    fn new(streams: &Streams, reader: Arc<dyn Reader>, filter: Option<Filter>) -> Guard {
+        // First the mark, then the rights, which may be newer: then they are looked at once more.
+        let rights_at = streams.ring.rights_at();
+        let sight = streams.look(|views| Sight::of(views, reader.user()));
+        Guard { reader, revocations: None, rights_at, what: What { filter, sight } }
+    }
+
+    /// Looks for what ends a subscription at once.
+    fn look(&mut self, streams: &Streams, pulse: &Pulse) -> Result<(), Bye> {
         if self.revocations != Some(pulse.revocations) {
             self.revocations = Some(pulse.revocations);
             if !self.reader.is_live() {
                 return Err(Bye::Revoked);
             }
         }
-        if pulse.ending == Some(Ending::Storage) { Err(Bye::Storage) } else { Ok(()) }
+        if pulse.ending == Some(Ending::Storage) {
+            return Err(Bye::Storage);
+        }
+        let rights_at = streams.ring.rights_at();
+        if self.rights_at == rights_at {
+            return Ok(());
+        }
+        self.rights_at = rights_at;
+        self.look_at_rights(streams)
+    }
+
+    /// Whoever loses a channel that they might be given something of is told.
+    fn look_at_rights(&mut self, streams: &Streams) -> Result<(), Bye> {
+        let What { filter, sight } = &mut self.what;
+        streams.look(|views| {
+            let now = Sight::of(views, self.reader.user());
+            let before = std::mem::replace(sight, now);
+            let mut lost = before.lost(sight, views.memberships().private());
+            let told =
+                lost.any(|channel| filter.as_ref().is_none_or(|filter| filter.may_match_channel(channel)));
+            if told { Err(Bye::Excluded) } else { Ok(()) }
+        })
     }
 }
 
@@ -102,14 +137,18 @@ impl Subscription {
         filter: Option<Filter>,
     ) -> Subscription {
         let given = resume.position();
+        // The log's own head, not the pulse's, which can be a moment older: who has just been told of a write finds it. And
+        // before the rights, which then are no older than it.
+        let reached = Position::from(streams.log.head());
+        let guard = Guard::new(streams, reader, filter);
         Subscription {
-            selection: streams.selections.get(&What { filter }),
+            selection: streams.selections.get(&guard.what),
+            selected_at: guard.rights_at,
             streams: Arc::clone(streams),
-            guard: Guard { reader, revocations: None },
+            guard,
             phase: if given.is_some() { Phase::Backlog } else { Phase::Elsewhere },
             cursor: given.map(Cursor::new),
-            // The log's own head, not the pulse's, which can be a moment older: who has just been told of a write finds it.
-            reached: Position::from(streams.log.head()),
+            reached,
             given,
             beat: streams.pulse.borrow().beat,
         }
@@ -149,7 +188,7 @@ impl Subscription {
     /// Looks whether it must end at once, whatever is being sent.
     pub fn interrupt(&mut self, pulse: &Pulse) -> Option<Bye> {
         if self.ended().is_none()
-            && let Err(reason) = self.guard.look(pulse)
+            && let Err(reason) = self.guard.look(&self.streams, pulse)
         {
             self.end(reason);
         }
@@ -168,6 +207,10 @@ impl Subscription {
         }
         if pulse.head.offset > self.reached.offset {
             self.reached = pulse.head;
+        }
+        if self.selected_at != self.guard.rights_at {
+            self.selected_at = self.guard.rights_at;
+            self.selection = self.streams.selections.get(&self.guard.what);
         }
         loop {
             if let Some(reason) = self.ended() {
@@ -225,7 +268,7 @@ impl Subscription {
                     biased;
                     next = &mut next => break next,
                     changed = pulses.changed() => {
-                        let looked = self.guard.look(&pulses.borrow_and_update());
+                        let looked = self.guard.look(&self.streams, &pulses.borrow_and_update());
                         // Nobody is left to tell of anything: the server has stopped.
                         let looked = looked.and(changed.map_err(|_| Bye::Shutdown));
                         if let Err(reason) = looked {

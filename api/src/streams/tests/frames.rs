@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use roaring::RoaringTreemap;
 use scrollback_log::{Deletion, Offset, Record, Text, Timestamp};
 use scrollback_projections::facts::{self, Body, Imported, MessageImported, MessageSent};
 use scrollback_projections::testing::{Dice, History, SETTINGS};
@@ -25,7 +26,7 @@ const DELETED_AT: &str = r#","deleted_at":"2023-11-14T22:13:20.000001Z"}"#;
 fn encoded(record: &Record<'_>, origins: &Origins) -> Option<(frame::Frame, Vec<u8>, Vec<u8>)> {
     let mut bytes = b"what is there already".to_vec();
     let start = bytes.len();
-    let frame = frame::Encoder::new(origins).encode(record, &mut bytes).unwrap();
+    let frame = frame::Encoder::new(origins, &RoaringTreemap::new()).encode(record, &mut bytes).unwrap();
     let bytes = bytes.split_off(start);
     if frame.is_none() {
         assert!(bytes.is_empty(), "an internal record leaves nothing");

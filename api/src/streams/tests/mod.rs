@@ -4,6 +4,7 @@ pub(crate) mod client;
 mod frames;
 mod naive;
 mod reading;
+mod rights;
 mod ring;
 mod serving;
 mod threads;
@@ -15,8 +16,8 @@ use scrollback_log::engine::chunked::ChunkedEngine;
 use scrollback_log::engine::memory::MemoryStore;
 use scrollback_log::{Appender, Log, NewRecord, Offset, Origin, Record, Sealed, Timestamp};
 use scrollback_projections::facts::{
-    self, Body, ChannelCreated, ChannelDeleted, MessageDeleted, MessageSent, Name, OriginStarted, Reason,
-    Role, UserCreated, VaultKey,
+    self, Body, ChannelCreated, ChannelDeleted, MembershipChanged, MessageDeleted, MessageSent, Name,
+    OriginStarted, Reason, Role, UserCreated, VaultKey,
 };
 use scrollback_projections::{ViewSettings, Views};
 use tokio::sync::watch;
@@ -93,7 +94,7 @@ impl World {
         for deleted in &named {
             self.log.mask(deleted.deletion, deleted.targets.clone());
         }
-        self.ring.append(&batch, views.origins()).unwrap();
+        self.ring.append(&batch, &views).unwrap();
         drop(views);
         for deleted in &named {
             self.ring.redact(&deleted.targets, deleted.deletion);
@@ -110,6 +111,22 @@ impl World {
     pub(super) fn channel(&self, name: &str) -> Offset {
         let kept = ChannelCreated { creator: Some(OWNER), private: false, key: None };
         self.write(vec![facts::record_with(&kept, &Name { shown: name, folded: name }).unwrap()])
+    }
+
+    /// A member.
+    pub(super) fn user(&self, name: &str) -> Offset {
+        let user = UserCreated { role: Role::Member, credential: VaultKey([1; 16]), invitation: None };
+        self.write(vec![facts::record_with(&user, &Name { shown: name, folded: name }).unwrap()])
+    }
+
+    pub(super) fn private_channel(&self, creator: Offset, name: &str) -> Offset {
+        let kept = ChannelCreated { creator: Some(creator), private: true, key: None };
+        self.write(vec![facts::record_with(&kept, &Name { shown: name, folded: name }).unwrap()])
+    }
+
+    pub(super) fn change_membership(&self, channel: Offset, user: Offset, member: bool) -> Offset {
+        let kept = MembershipChanged { channel, user, member, by: Some(OWNER) };
+        self.write(vec![facts::record(&kept).unwrap()])
     }
 
     pub(super) fn say(&self, channel: Offset, body: &str) -> Offset {

@@ -7,7 +7,7 @@ use scrollback_log::{Offset, ReadError, ResumePoint, Tag};
 use serde_json::{Value, json};
 
 use super::ring::{shown, sse};
-use super::{CHANNEL, World, limits, said};
+use super::{CHANNEL, OWNER, World, limits, said};
 use crate::http::problem::Code;
 use crate::settings::StreamLimits;
 use crate::streams::cursor::{Cursor, Next};
@@ -25,6 +25,10 @@ impl Reader for Live {
     }
 
     fn touch(&self) {}
+
+    fn user(&self) -> Offset {
+        OWNER
+    }
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {

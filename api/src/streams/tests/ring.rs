@@ -15,7 +15,7 @@ use crate::streams::selection::Selection;
 const EVENTS: [&str; 6] = ["created", "changed", "sent", "deleted", "added", "removed"];
 
 /// A world in which a history has happened, in batches of up to `batch` records.
-fn happened(history: &History, ring_bytes_max: usize, batch: usize) -> World {
+pub(super) fn happened(history: &History, ring_bytes_max: usize, batch: usize) -> World {
     let world = World::empty(ring_bytes_max);
     for records in history.records.chunk_by(|one, next| one.0 == next.0) {
         for records in records.chunks(batch) {
@@ -26,7 +26,7 @@ fn happened(history: &History, ring_bytes_max: usize, batch: usize) -> World {
 }
 
 /// Every event of the world, as the log shows it now.
-fn events(world: &World) -> Vec<Value> {
+pub(super) fn events(world: &World) -> Vec<Value> {
     let origins = world.views.read().unwrap().origins().clone();
     let mut events = Vec::new();
     world
@@ -90,7 +90,7 @@ fn all(ring: &Ring, after: Offset, head: Offset, bytes_max: usize) -> Option<Vec
     all_by(ring, after, head, sse(bytes_max), &Selection::everything())
 }
 
-fn offset(event: &Value) -> u64 {
+pub(super) fn offset(event: &Value) -> u64 {
     event["offset"].as_u64().unwrap()
 }
 

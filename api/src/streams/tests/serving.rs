@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use warp::Filter;
 
 use super::client::{Client, Frame, PATIENCE, Stream};
-use super::{CHANNEL, World, limits, said};
+use super::{CHANNEL, OWNER, World, limits, said};
 use crate::http::accept::{self, Drained};
 use crate::http::query::Query;
 use crate::http::tls_tests::Paper;
@@ -57,6 +57,10 @@ impl Reader for Live {
 
     fn touch(&self) {
         self.1.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn user(&self) -> Offset {
+        OWNER
     }
 }
 
@@ -226,7 +230,7 @@ async fn a_revoked_reader_is_told_so_and_where_it_stood() {
     let stood = head(&served.world);
     served.world.revocations.send_modify(|count| *count += 1);
     let bye = stream.expect("bye").await;
-    let wanted = json!({"type": "bye", "reason": "revoked", "offset": stood.offset.0, "resume_token": stood.to_string()});
+    let wanted = json!({"type": "bye", "reason": "revoked", "code": "unauthenticated", "offset": stood.offset.0, "resume_token": stood.to_string()});
     assert_eq!((bye.json, stream.next().await, stream.ended_well()), (wanted, None, true));
     let mut late = Stream::open(served.address, "", "").await;
     late.expect("hello").await;
