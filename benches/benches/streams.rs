@@ -13,7 +13,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use scrollback_api::http::query::Query;
 use scrollback_api::ids::{self, IdKind};
 use scrollback_api::streams::cut::{Cut, Form};
-use scrollback_api::streams::filter::Filter;
+use scrollback_api::streams::filter::Filters;
 use scrollback_api::streams::frame::Encoder;
 use scrollback_api::streams::ring::{Ring, RingRead};
 use scrollback_api::streams::selection::Selection;
@@ -97,7 +97,7 @@ fn read(criterion: &mut Criterion) {
 }
 
 /// A filter for the channel of the first message, and how many messages it lets through.
-fn one_channel(batch: &[Record<'_>], origins: &Origins) -> (Filter, usize) {
+fn one_channel(batch: &[Record<'_>], origins: &Origins) -> (Filters, usize) {
     let channel_of = |record| match Fact::decode(record).expect("a message is a fact") {
         Fact::MessageSent(MessageSent { channel, .. }) => channel,
         other => panic!("{other:?} is no message"),
@@ -106,8 +106,8 @@ fn one_channel(batch: &[Record<'_>], origins: &Origins) -> (Filter, usize) {
     let wanted = batch.iter().filter(|record| channel_of(record) == channel).count();
     let id = ids::show(IdKind::Channel, channel, origins);
     let mut query = Query::parse(&format!("channel={id}")).expect("the query is well-formed");
-    let filter = Filter::take(&mut query, origins).expect("the filter is a good one");
-    (filter.expect("there is a filter in it"), wanted)
+    let filter = Filters::take(&mut query, origins).expect("the filter is a good one");
+    (filter, wanted)
 }
 
 /// A reader that stands before all messages.

@@ -109,6 +109,10 @@ pub struct Facets {
     pub channel: Option<Offset>,
     /// Who sent the message that it is about.
     pub sender: Option<Offset>,
+    /// Its time as it is shown: of an imported message its own.
+    pub at: Timestamp,
+    /// Its place in the log.
+    pub offset: Offset,
 }
 
 /// Who may see an event.
@@ -353,7 +357,8 @@ impl<'a, 'o> Draft<'a, '_, 'o> {
         let json_start = (out.len() - start) as u8;
         out.extend_from_slice(b"{\"offset\":");
         push_number(out, record.offset.0);
-        let facets = Facets { kind, happening, channel, sender };
+        let shown = at.clamp(timestamps::EARLIEST, timestamps::LATEST);
+        let facets = Facets { kind, happening, channel, sender, at: shown, offset: record.offset };
         let is_private = channel.is_some_and(|channel| encoder.private.contains(channel.0));
         let audience = if is_private { Audience::Members } else { Audience::Everyone };
         let frame = Frame { facets, audience, json_start, texts: [Span::default(); TEXTS_MAX] };

@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use warp::reply::Response;
 
-use super::filter::Filter;
+use super::filter::Filters;
 use super::poll::{Poll, Polled};
 use super::resume::ResumeFrom;
 use super::sse::Sse;
@@ -35,7 +35,7 @@ pub async fn events(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let parameter = query.take("resume_point")?;
-    let filter = Filter::take(&mut query, &streams.origins())?;
+    let filters = Filters::take(&mut query, &streams.origins())?;
     query.finish()?;
     let from = ResumeFrom::read(last_event_id(headers)?, parameter.as_deref())?;
     refuse_while_ending(&streams)?;
@@ -47,7 +47,7 @@ pub async fn events(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    let stream = Sse::new(streams, reader, resume, filter);
+    let stream = Sse::new(streams, reader, resume, filters);
     Handoff::new(move |socket, head, framing| Box::pin(stream.run(socket, head, framing)))
         .attach(&mut response);
     Ok(response)
@@ -63,14 +63,14 @@ pub async fn poll(
     mut query: Query,
 ) -> Result<Vec<u8>, Problem> {
     let after = query.take("after")?;
-    let filter = Filter::take(&mut query, &streams.origins())?;
+    let filters = Filters::take(&mut query, &streams.origins())?;
     let wait = query.take_number("wait", 0, streams.limits.poll_wait_max.as_secs())?.unwrap_or(0);
     let limit = query.take_number("limit", 1, PAGE_EVENTS_MAX)?.unwrap_or(PAGE_EVENTS_DEFAULT);
     query.finish()?;
     let after = ResumeFrom::read(None, after.as_deref())?;
     refuse_while_ending(&streams)?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let poll = Poll { after, filter, wait: Duration::from_secs(wait), limit };
+    let poll = Poll { after, filters, wait: Duration::from_secs(wait), limit };
     match streams.poll(reader, poll).await? {
         Polled::Page(json) => Ok(json),
         Polled::Revoked => Err(Problem::plain(Code::Unauthenticated)),

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::control::Bye;
 use super::cut::{Cut, Form};
-use super::filter::Filter;
+use super::filter::Filters;
 use super::resume::{Resume, ResumeFrom};
 use super::subscription::{Step, Subscription};
 use super::{Chunk, Position, Reader, StreamError, Streams};
@@ -26,7 +26,7 @@ pub struct Poll {
     /// Where the client stands.
     pub after: ResumeFrom,
     /// Which events it wants.
-    pub filter: Option<Filter>,
+    pub filters: Filters,
     /// How long it waits for the first event.
     pub wait: Duration,
     /// The most events it wants; at least one.
@@ -66,7 +66,7 @@ impl Streams {
     /// When the log cannot be read.
     pub async fn poll(self: &Arc<Self>, reader: Arc<dyn Reader>, poll: Poll) -> Result<Polled, StreamError> {
         let _open = Open::count(self.figures);
-        let Poll { after, filter, wait, limit } = poll;
+        let Poll { after, filters, wait, limit } = poll;
         let until = Instant::now() + wait;
         let look_until = until.max(Instant::now() + LOOK_MIN);
         let resume = self.resume(after).await?;
@@ -74,7 +74,7 @@ impl Streams {
             return Ok(Polled::Page(answer(resume, &Chunk::default(), None, self.log.head().offset)));
         }
         let mut pulses = self.pulse.clone();
-        let mut subscription = Subscription::begin(self, reader, resume, filter);
+        let mut subscription = Subscription::begin(self, reader, resume, filters);
         let cut = Cut { form: Form::Json, bytes_max: PAGE_BYTES_MAX, events_max: limit, shared: false };
         let (events, next) = loop {
             match subscription.step(&mut pulses, cut).await? {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::filter::Filter;
+use super::filter::Filters;
 use super::frame::Frame;
 use super::sight::Sight;
 
@@ -25,7 +25,7 @@ pub struct Selection {
 /// What a selection chooses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct What {
-    pub(super) filter: Option<Filter>,
+    pub(super) filters: Filters,
     pub(super) sight: Sight,
 }
 
@@ -47,10 +47,10 @@ impl Selection {
         Selection::new(What::default())
     }
 
-    /// A selection by a filter alone, for a reader that may see everything.
+    /// A selection by filters alone, for a reader that may see everything.
     #[must_use]
-    pub fn of(filter: Filter) -> Selection {
-        Selection::new(What { filter: Some(filter), sight: Sight::Everything })
+    pub fn of(filters: Filters) -> Selection {
+        Selection::new(What { filters, sight: Sight::Everything })
     }
 
     /// What tells it from others.
@@ -62,8 +62,8 @@ impl Selection {
     /// Whether the reader gets the event with this frame.
     #[must_use]
     pub fn wants(&self, frame: &Frame) -> bool {
-        let What { filter, sight } = &self.what;
-        filter.as_ref().is_none_or(|filter| filter.matches(&frame.facets)) && sight.shows(frame)
+        let What { filters, sight } = &self.what;
+        filters.matches(&frame.facets) && sight.shows(frame)
     }
 }
 

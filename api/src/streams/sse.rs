@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::chunk::LAST_CHUNK;
 use super::control::{self, Bye};
 use super::cut::{Cut, Form};
-use super::filter::Filter;
+use super::filter::Filters;
 use super::line::{End, Line, Waiter};
 use super::resume::Resume;
 use super::subscription::{Step, Subscription};
@@ -44,7 +44,7 @@ pub struct Sse {
     streams: Arc<Streams>,
     reader: Arc<dyn Reader>,
     resume: Resume,
-    filter: Option<Filter>,
+    filters: Filters,
 }
 
 /// A running stream.
@@ -76,21 +76,16 @@ impl Waiter for Source {
 impl Sse {
     /// A stream for `reader`.
     #[must_use]
-    pub fn new(
-        streams: Arc<Streams>,
-        reader: Arc<dyn Reader>,
-        resume: Resume,
-        filter: Option<Filter>,
-    ) -> Sse {
-        Sse { streams, reader, resume, filter }
+    pub fn new(streams: Arc<Streams>, reader: Arc<dyn Reader>, resume: Resume, filters: Filters) -> Sse {
+        Sse { streams, reader, resume, filters }
     }
 
     /// Sends `head`, the answer's head, and then the stream, until client or server ends it.
     pub async fn run(self, socket: Socket, head: Vec<u8>, framing: Framing) {
-        let Sse { streams, reader, resume, filter } = self;
+        let Sse { streams, reader, resume, filters } = self;
         streams.open.fetch_add(1, Ordering::Relaxed);
         streams.figures.sse_open.increment(1);
-        let subscription = Subscription::begin(&streams, reader, resume, filter);
+        let subscription = Subscription::begin(&streams, reader, resume, filters);
         let source = Source { subscription, pulses: streams.pulse.clone() };
         let line = Line::new(Arc::clone(&streams), socket);
         let mut running = Running { streams, source, line, framing };

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use super::control::Bye;
 use super::cursor::{Cursor, Next};
 use super::cut::{Cut, Taken};
-use super::filter::Filter;
+use super::filter::Filters;
 use super::resume::Resume;
 use super::selection::{Selection, What};
 use super::sight::Sight;
@@ -87,11 +87,11 @@ struct Guard {
 }
 
 impl Guard {
-    fn new(streams: &Streams, reader: Arc<dyn Reader>, filter: Option<Filter>) -> Guard {
+    fn new(streams: &Streams, reader: Arc<dyn Reader>, filters: Filters) -> Guard {
         // First the mark, then the rights, which may be newer: then they are looked at once more.
         let rights_at = streams.ring.rights_at();
         let sight = streams.look(|views| Sight::of(views, reader.user()));
-        Guard { reader, revocations: None, rights_at, what: What { filter, sight } }
+        Guard { reader, revocations: None, rights_at, what: What { filters, sight } }
     }
 
     /// Looks for what ends a subscription at once.
@@ -115,32 +115,31 @@ impl Guard {
 
     /// Whoever loses a channel that they might be given something of is told.
     fn look_at_rights(&mut self, streams: &Streams) -> Result<(), Bye> {
-        let What { filter, sight } = &mut self.what;
+        let What { filters, sight } = &mut self.what;
         streams.look(|views| {
             let now = Sight::of(views, self.reader.user());
             let before = std::mem::replace(sight, now);
             let mut lost = before.lost(sight, views.memberships().private());
-            let told =
-                lost.any(|channel| filter.as_ref().is_none_or(|filter| filter.may_match_channel(channel)));
+            let told = lost.any(|channel| filters.may_match_channel(channel));
             if told { Err(Bye::Excluded) } else { Ok(()) }
         })
     }
 }
 
 impl Subscription {
-    /// One for `reader`, which wants what passes the filter, from where `resume` says.
+    /// One for `reader`, which wants what passes the filters, from where `resume` says.
     #[must_use]
     pub fn begin(
         streams: &Arc<Streams>,
         reader: Arc<dyn Reader>,
         resume: Resume,
-        filter: Option<Filter>,
+        filters: Filters,
     ) -> Subscription {
         let given = resume.position();
         // The log's own head, not the pulse's, which can be a moment older: who has just been told of a write finds it. And
         // before the rights, which then are no older than it.
         let reached = Position::from(streams.log.head());
-        let guard = Guard::new(streams, reader, filter);
+        let guard = Guard::new(streams, reader, filters);
         Subscription {
             selection: streams.selections.get(&guard.what),
             selected_at: guard.rights_at,

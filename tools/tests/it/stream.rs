@@ -29,6 +29,10 @@ fn with_events() -> (Server, Client, [String; 2]) {
     (server, owner, channels)
 }
 
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 #[test]
 fn a_stream_opens_with_hello_and_says_when_it_is_live() {
     let (_server, mut owner, _) = with_events();
@@ -210,7 +214,40 @@ fn filters_choose_events_and_never_hide_that_a_channel_is_gone() {
         let poll = owner.get(&format!("/api/events/poll?after=0&limit=500&{query}")).ok(200);
         assert_eq!(poll["events"], json!(expected), "{query}");
     }
-    for bad in ["type=nonsense", "event=nonsense", "limit=0", "limit=x", "wait=-1", "wait=x"] {
+    // Filters mean what they say and no more: the ends of channels do not come with their messages.
+    let messages = escaped(r#"[["type","=","message"]]"#);
+    let first = escaped(&format!(r#"[["channel","in",["{}"]],["event","!=","created"]]"#, channels[0]));
+    let (half, here) = (number(&all[all.len() / 2], "offset"), |e: &Value| of(e, &channels[0]));
+    let later = escaped(&format!(r#"[["offset",">",{half}],["sender","=",null]]"#));
+    let filters: Vec<(String, Filter<'_>)> = vec![
+        (format!("filter={messages}"), Box::new(|e| is(e, "type", "message"))),
+        (format!("filter={first}"), Box::new(|e| here(e) && !is(e, "event", "created"))),
+        (
+            format!("filter={first}&filter={later}"),
+            Box::new(|e| {
+                here(e) && !is(e, "event", "created") || number(e, "offset") > half && e["sender"].is_null()
+            }),
+        ),
+        (
+            format!("filter={messages}&event=deleted"),
+            Box::new(|e| is(e, "type", "message") && is(e, "event", "deleted")),
+        ),
+    ];
+    for (query, filter) in filters {
+        let expected: Vec<Value> = all.iter().filter(|event| filter(event)).cloned().collect();
+        assert!(!expected.is_empty(), "{query}");
+        assert_eq!(Events::open(&owner, &format!("?{query}"), None).caught_up(), expected, "{query}");
+        let poll = owner.get(&format!("/api/events/poll?after=0&limit=500&{query}")).ok(200);
+        assert_eq!(poll["events"], json!(expected), "{query}");
+    }
+    let nonsense = escaped(r#"[["type","=","message"],["channel","<","C0"]]"#);
+    let refused = owner.get(&format!("/api/events/poll?after=0&filter={messages}&filter={nonsense}"));
+    let told = "condition 2 of filter 2: `<` can only be asked of at and offset, not of channel";
+    refused.refused_as(400, "bad_query");
+    assert!(refused.text().contains(told), "{}", refused.text());
+    for bad in
+        ["type=nonsense", "event=nonsense", "limit=0", "limit=x", "wait=-1", "wait=x", "filter=", "filter=x"]
+    {
         let response = owner.get(&format!("/api/events/poll?after=0&{bad}"));
         assert_eq!(response.status, 400, "{bad}: {}", response.text());
     }

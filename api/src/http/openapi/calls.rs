@@ -68,7 +68,13 @@ const AT: Parameter = (
     || whole_number(0, None),
 );
 
-const FILTERS: [Parameter; 4] = [
+const FILTERS: [Parameter; 5] = [
+    (
+        "filter",
+        || ParameterIn::Query,
+        "A JSON list of conditions `[attribute, operator, operand]` that must all hold; repeatable, and one of them must hold.",
+        || list(text()),
+    ),
     (
         "channel",
         || ParameterIn::Query,
@@ -346,6 +352,7 @@ pub(super) static CALLS: &[Described] = &[
             FILTERS[1],
             FILTERS[2],
             FILTERS[3],
+            FILTERS[4],
         ],
         answers: (200, "text/event-stream", Some(text)),
         effect: Effect::Reads,
@@ -376,6 +383,7 @@ pub(super) static CALLS: &[Described] = &[
             FILTERS[1],
             FILTERS[2],
             FILTERS[3],
+            FILTERS[4],
         ],
         answers: (200, JSON, Some(|| RefOr::Ref(Ref::from_schema_name("Poll")))),
         effect: Effect::Reads,

@@ -1,7 +1,9 @@
 //! Tests of the streams on a log in memory, and what they share: a world that writes as the writer loop does.
 
 pub(crate) mod client;
+mod filters;
 mod frames;
+mod literal;
 mod naive;
 mod reading;
 mod rights;

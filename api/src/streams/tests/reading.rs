@@ -12,6 +12,7 @@ use crate::http::problem::Code;
 use crate::settings::StreamLimits;
 use crate::streams::cursor::{Cursor, Next};
 use crate::streams::cut::Taken;
+use crate::streams::filter::Filters;
 use crate::streams::poll::{Poll, Polled};
 use crate::streams::resume::{Resume, ResumeFrom};
 use crate::streams::selection::What;
@@ -201,7 +202,7 @@ fn the_header_wins_over_the_parameter_and_garbage_is_refused_in_both() {
 
 fn poll(after: &str, wait: u64, limit: usize) -> Poll {
     let after = ResumeFrom::read(None, Some(after)).unwrap();
-    Poll { after, filter: None, wait: Duration::from_secs(wait), limit }
+    Poll { after, filters: Filters::default(), wait: Duration::from_secs(wait), limit }
 }
 
 async fn page(streams: &Arc<Streams>, poll: Poll) -> Value {

@@ -11,7 +11,7 @@ use super::ring::{events, happened, offset, shown};
 use super::{CHANNEL, OWNER, World, limits};
 use crate::ids::{self, IdKind};
 use crate::streams::cut::{Cut, Form};
-use crate::streams::filter::Filter;
+use crate::streams::filter::Filters;
 use crate::streams::resume::Resume;
 use crate::streams::subscription::{Step, Subscription};
 use crate::streams::{Bye, Position, Pulse, Reader, Streams};
@@ -38,9 +38,9 @@ struct Driven {
 }
 
 impl Driven {
-    fn begin(streams: &Arc<Streams>, user: Offset, filter: Option<Filter>) -> Driven {
+    fn begin(streams: &Arc<Streams>, user: Offset, filters: Filters) -> Driven {
         let resume = Resume::Ok(Position::BEGINNING);
-        let subscription = Subscription::begin(streams, Arc::new(User(user)), resume, filter);
+        let subscription = Subscription::begin(streams, Arc::new(User(user)), resume, filters);
         Driven { subscription, pulses: streams.pulse.clone() }
     }
 
@@ -100,7 +100,7 @@ proptest! {
             for user in &history.users {
                 let wanted: Vec<_> =
                     events(&world).into_iter().filter(|event| may_see(&history, &world, user.offset, event)).collect();
-                let (all, ended) = Driven::begin(&streams, user.offset, None).settle().await;
+                let (all, ended) = Driven::begin(&streams, user.offset, Filters::default()).settle().await;
                 assert_eq!((all, ended), (wanted, None), "user {}", user.offset);
             }
         });
@@ -114,8 +114,8 @@ fn whoever_loses_a_channel_is_told_and_shown_no_more_of_it_and_who_joins_sees_wh
     let secret = world.private_channel(ada, "secret");
     run(async {
         let streams = world.streams(limits());
-        let mut streams_of = [ada, bob].map(|user| Driven::begin(&streams, user, None));
-        let mut owners = Driven::begin(&streams, OWNER, None);
+        let mut streams_of = [ada, bob].map(|user| Driven::begin(&streams, user, Filters::default()));
+        let mut owners = Driven::begin(&streams, OWNER, Filters::default());
         let head = world.say(secret, "only ada");
         for driven in &mut streams_of {
             driven.settle_at(head).await;
@@ -137,7 +137,7 @@ fn whoever_loses_a_channel_is_told_and_shown_no_more_of_it_and_who_joins_sees_wh
         assert_eq!(bobs.settle_at(said).await, (vec![], Some(Bye::Excluded)));
         let stood = bobs.subscription.given().unwrap();
         assert!(stood.offset < removed, "it goes on before what took the right away");
-        let (again, _) = Driven::begin(&streams, bob, None).settle().await;
+        let (again, _) = Driven::begin(&streams, bob, Filters::default()).settle().await;
         let offsets: Vec<u64> = again.iter().map(offset).filter(|offset| *offset > CHANNEL.0).collect();
         assert_eq!(
             offsets,
@@ -155,7 +155,7 @@ fn a_stream_that_could_not_show_the_lost_channel_goes_on() {
     let origins = world.views.read().unwrap().origins().clone();
     let only = |channel| {
         let query = format!("channel={}", ids::show(IdKind::Channel, channel, &origins));
-        Filter::take(&mut crate::http::query::Query::parse(&query).unwrap(), &origins).unwrap()
+        Filters::take(&mut crate::http::query::Query::parse(&query).unwrap(), &origins).unwrap()
     };
     run(async {
         let streams = world.streams(limits());

@@ -8,7 +8,7 @@ use super::{CHANNEL, World, said, unsaid};
 use crate::http::query::Query;
 use crate::ids::{self, IdKind};
 use crate::streams::cut::{Cut, Form, Taken};
-use crate::streams::filter::Filter;
+use crate::streams::filter::Filters;
 use crate::streams::ring::{Ring, RingRead};
 use crate::streams::selection::Selection;
 
@@ -140,10 +140,10 @@ proptest! {
             wanted.channels.push("C0".into());
         }
         let mut query = Query::parse(&wanted.query()).unwrap();
-        let filter = Filter::take(&mut query, &origins).unwrap();
+        let filter = Filters::take(&mut query, &origins).unwrap();
         query.finish().unwrap();
         let chosen: Vec<_> = events(&world).into_iter().filter(|event| wanted.matches(event)).collect();
-        let selection = filter.map_or_else(Selection::everything, Selection::of);
+        let selection = Selection::of(filter);
         let shown = all_by(&world.ring, Offset::BEGINNING, world.head(), sse(1000), &selection);
         prop_assert_eq!(shown, Some(chosen));
     }
