@@ -114,6 +114,14 @@ pub struct StreamLimits {
     /// The least bytes a second that a stream's client must take over each `write_timeout` while there is more for it, else
     /// the stream ends as slow; 0 for no such limit.
     pub rate_min: u64,
+    /// The most bytes of one message from a client over WebSocket.
+    pub message_bytes_max: usize,
+    /// How often a WebSocket's client is asked whether it is still there.
+    pub ping_every: Duration,
+    /// How long it may take to answer.
+    pub pong_within: Duration,
+    /// How long a session is kept that no socket has.
+    pub session_retention: Duration,
     /// The least `retry` a stream tells its client.
     pub retry_min: Duration,
     /// The greatest `retry` a stream tells its client.
@@ -176,6 +184,10 @@ impl Default for Settings {
                 unsent_bytes_max: 128 << 10,
                 write_timeout: Duration::from_secs(10),
                 rate_min: 4 << 10,
+                message_bytes_max: 512 << 10,
+                ping_every: Duration::from_secs(20),
+                pong_within: Duration::from_secs(10),
+                session_retention: Duration::from_secs(5 * 60),
                 retry_min: Duration::from_secs(1),
                 retry_max: Duration::from_secs(8),
                 poll_wait_max: Duration::from_secs(60),

@@ -118,6 +118,29 @@ impl Socket {
         }
     }
 
+    /// Reads what has come.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when nothing has; else the connection is lost, or the client has closed it.
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let tls = match self {
+            Socket::Plain(socket) => return socket.try_read(buffer).and_then(at_least_one),
+            Socket::Tls(tls) => tls,
+        };
+        let (socket, session) = tls.get_mut();
+        loop {
+            match session.reader().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return outcome.and_then(at_least_one),
+            }
+            session.read_tls(&mut Now(socket)).and_then(at_least_one)?;
+            let state = session.process_new_packets();
+            // An answer to what came: new keys, or what was wrong with it.
+            send_pending(socket, session);
+            state.map_err(io::Error::other)?;
+        }
+    }
+
     /// Tells the client that nothing more will come, as far as the socket takes that now. Without it a client inside TLS
     /// cannot tell an end from a cut.
     pub fn say_end(&mut self) {

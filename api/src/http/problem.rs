@@ -80,6 +80,10 @@ codes! {
     BadBody = 400 "bad_body", "The text breaks a rule";
     /// A token's label breaks its rules.
     BadLabel = 400 "bad_label", "The label breaks a rule";
+    /// The filters are none.
+    BadFilters = 400 "bad_filters", "The filters are wrong";
+    /// A session was sent nothing that far.
+    BadAck = 400 "bad_ack", "There is nothing to acknowledge there";
     /// The contract knows it and this version does not.
     NotSupported = 400 "not_supported", "This version does not support that";
     /// There is no valid identity.
@@ -94,6 +98,8 @@ codes! {
     WrongSetupToken = 403 "wrong_setup_token", "The set-up token is missing or wrong";
     /// There is no such thing, or not for this user.
     NotFound = 404 "not_found", "There is no such thing here";
+    /// There is no such session, or not of this user.
+    UnknownSession = 404 "unknown_session", "There is no such session";
     /// The path does not know the method.
     MethodNotAllowed = 405 "method_not_allowed", "The method is not allowed here";
     /// The request's head did not come in time.
@@ -110,6 +116,10 @@ codes! {
     KeyReused = 409 "key_reused", "The idempotency key was used for something else";
     /// The user has as many tokens as anybody may have.
     TooManyTokens = 409 "too_many_tokens", "Too many tokens";
+    /// The user, or the socket, has as many sessions as one may have.
+    TooManySessions = 409 "too_many_sessions", "Too many sessions";
+    /// The socket has the session already.
+    SessionOpen = 409 "session_open", "The session is open here";
     /// A backup cannot be gone on with: its past is not this log's.
     OtherHistory = 409 "other_history", "The log has another history";
     /// A backup cannot be gone on with: it is ahead of this log.
@@ -126,6 +136,8 @@ codes! {
     UnsupportedMediaType = 415 "unsupported_media_type", "The body must be application/json";
     /// The body is JSON of another shape.
     BadSchema = 422 "bad_schema", "The body does not fit the schema";
+    /// The call is for WebSockets only.
+    UpgradeRequired = 426 "upgrade_required", "An upgrade to WebSocket is required";
     /// Too many tries.
     RateLimited = 429 "rate_limited", "Too many tries";
     /// The request's head is larger than any may be.

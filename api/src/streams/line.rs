@@ -55,10 +55,21 @@ impl Line {
         mut bytes: impl Buf + Send,
         waiter: &mut impl Waiter,
     ) -> Result<(), End> {
+        if self.begin(&mut bytes)? { Ok(()) } else { self.go_on(bytes, waiter).await }
+    }
+
+    /// Sends what the socket takes now of `bytes`; says whether that was all. If not, [`Line::go_on`] must follow.
+    pub(super) fn begin(&mut self, bytes: &mut impl Buf) -> Result<bool, End> {
         self.streams.figures.stream_bytes.increment(bytes.remaining() as u64);
-        if self.try_send(&mut bytes)? == Sent::All {
-            return Ok(());
-        }
+        Ok(self.try_send(bytes)? == Sent::All)
+    }
+
+    /// Sends the rest of what was begun.
+    pub(super) async fn go_on(
+        &mut self,
+        mut bytes: impl Buf + Send,
+        waiter: &mut impl Waiter,
+    ) -> Result<(), End> {
         self.streams.passes.handled();
         // In a box, so that a stream that waits does not carry the state of one that is stuck.
         let rest = bytes.copy_to_bytes(bytes.remaining());

@@ -4,8 +4,8 @@
 //! shared [`ring`] of recent frames. A reader is a [`cursor`], a position, with a [`selection`], what it gets; no queue. It
 //! takes frames from the ring when it is near the head and encodes them from the log when it is behind. It waits on one
 //! [`pulse`], which carries the head, the heartbeat and whatever ends streams. What becomes of it from its beginning to its
-//! end is one state machine, the [`subscription`], that every transport drives: [`sse`] and [`poll`], which alone know how
-//! bytes reach a client.
+//! end is one state machine, the [`subscription`], that every transport drives: [`sse`], [`poll`] and [`ws`], which alone know
+//! how bytes reach a client.
 //!
 //! Why nothing is missed or doubled: a record is durable, then in the ring, then at or below the published head, in this
 //! order; a cursor only ever reads up to a published head and moves by what it read. So there is no moment of joining.
@@ -32,6 +32,7 @@ pub mod sse;
 pub mod subscription;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod ws;
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,6 +54,7 @@ use crate::settings::StreamLimits;
 use passes::Passes;
 use ring::Ring;
 use selection::Selections;
+use ws::sessions::Sessions;
 
 /// At a stop, streams end one after the other over this long for each of them, so that not all clients come back at once.
 const BYE_APART: Duration = Duration::from_micros(500);
@@ -140,6 +142,7 @@ pub struct Streams {
     passes: Arc<Passes>,
     limits: StreamLimits,
     selections: Selections,
+    sessions: Arc<Sessions>,
     /// Bounds how many readers read the log at once.
     log_readers: Arc<Semaphore>,
     /// Bounds how many readers have the log read ahead for them.
@@ -157,7 +160,8 @@ impl Streams {
     #[must_use]
     pub fn start(sources: Sources, limits: StreamLimits, drain_timeout: Duration) -> Arc<Streams> {
         let passes = Arc::new(Passes::default());
-        let pulse = pulse::start(&sources, Arc::clone(&passes), &limits);
+        let sessions = Arc::new(Sessions::new(limits.session_retention));
+        let pulse = pulse::start(&sources, Arc::clone(&passes), Arc::clone(&sessions), &limits);
         Arc::new(Streams {
             log: sources.log,
             ring: sources.ring,
@@ -165,6 +169,7 @@ impl Streams {
             pulse,
             passes,
             selections: Selections::default(),
+            sessions,
             log_readers: Arc::new(Semaphore::new(limits.log_readers_max.max(1))),
             read_aheads: Arc::new(Semaphore::new(limits.log_readers_max.div_ceil(2).max(1))),
             limits,

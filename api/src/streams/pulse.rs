@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::passes::{Pass, Passes};
+use super::ws::sessions::Sessions;
 use super::{Position, Sources};
 use crate::settings::StreamLimits;
 
@@ -39,13 +40,19 @@ pub enum Ending {
 }
 
 /// Starts the task. It ends when nobody holds a receiver any more.
-pub(super) fn start(sources: &Sources, passes: Arc<Passes>, limits: &StreamLimits) -> watch::Receiver<Pulse> {
+pub(super) fn start(
+    sources: &Sources,
+    passes: Arc<Passes>,
+    sessions: Arc<Sessions>,
+    limits: &StreamLimits,
+) -> watch::Receiver<Pulse> {
     let task = Merge {
         head: sources.log.watch_head(),
         revocations: sources.revocations.clone(),
         storage_failed: sources.storage_failed.clone(),
         shutdown: sources.shutdown.clone(),
         passes,
+        sessions,
         pass: None,
         coalesce: limits.coalesce,
         heartbeat: limits.heartbeat,
@@ -61,6 +68,7 @@ struct Merge {
     storage_failed: watch::Receiver<bool>,
     shutdown: watch::Receiver<bool>,
     passes: Arc<Passes>,
+    sessions: Arc<Sessions>,
     pass: Option<Pass>,
     coalesce: Duration,
     heartbeat: Duration,
@@ -83,6 +91,7 @@ impl Merge {
                 () = until(held) => true,
                 _ = beats.tick() => {
                     beat += 1;
+                    self.sessions.sweep();
                     true
                 }
                 () = changed(&mut self.head), if held.is_none() => {

@@ -1,0 +1,109 @@
+//! What a client says.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::http::problem::{Code, Problem};
+
+/// The longest name that a client may give to what it asks.
+const ID_BYTES_MAX: usize = 128;
+
+/// One message.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Message {
+    /// Begin a session, or go on with one.
+    Open(Open),
+    /// All events of the session up to here are dealt with.
+    Ack { session: String, offset: u64 },
+    /// End the session for good.
+    Close { id: Option<String>, session: String },
+    /// Send a message to a channel.
+    Send { id: String, channel: String, body: String, idempotency_key: Option<String> },
+}
+
+/// How a session begins.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Open {
+    pub(super) id: Option<String>,
+    pub(super) session: Option<String>,
+    pub(super) filters: Option<Value>,
+    pub(super) resume_point: Option<Value>,
+    pub(super) window: Option<u64>,
+}
+
+/// A message that cannot be understood, and what its client called it, if that much can be told.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) id: Option<String>,
+    pub(super) problem: Problem,
+}
+
+/// Reads a message.
+pub(super) fn read(text: &str) -> Result<Message, Refused> {
+    let error = match serde_json::from_str::<Message>(text) {
+        Ok(message) if message.id().is_none_or(|id| id.len() <= ID_BYTES_MAX) => return Ok(message),
+        Ok(_) => {
+            let detail = format!("an `id` has at most {ID_BYTES_MAX} bytes");
+            return Err(Refused { id: None, problem: Problem::new(Code::BadSchema, detail) });
+        }
+        Err(error) => error,
+    };
+    let Ok(json) = serde_json::from_str::<Value>(text) else {
+        return Err(Refused {
+            id: None,
+            problem: Problem::new(Code::NotJson, "a message is one JSON object"),
+        });
+    };
+    let id = json.get("id").and_then(Value::as_str).filter(|id| id.len() <= ID_BYTES_MAX);
+    let detail = format!("the message does not fit the schema: {error}");
+    Err(Refused { id: id.map(str::to_owned), problem: Problem::new(Code::BadSchema, detail) })
+}
+
+impl Message {
+    fn id(&self) -> Option<&str> {
+        match self {
+            Message::Open(Open { id, .. }) | Message::Close { id, .. } => id.as_deref(),
+            Message::Send { id, .. } => Some(id),
+            Message::Ack { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> (Option<String>, Code) {
+        let Refused { id, problem } = read(text).unwrap_err();
+        (id, problem.code())
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused_with_the_name_that_its_client_gave_it() {
+        for text in ["", "{", "open", "{\"type\":\"ack\"} {}"] {
+            assert_eq!(refused(text), (None, Code::NotJson), "{text}");
+        }
+        for text in ["[]", "7", "null", "{}", "{\"type\":\"shut\"}", "{\"type\":\"ack\",\"session\":\"S\"}"] {
+            assert_eq!(refused(text), (None, Code::BadSchema), "{text}");
+        }
+        let long = "x".repeat(ID_BYTES_MAX + 1);
+        assert_eq!(refused(&format!(r#"{{"type":"open","id":"{long}"}}"#)), (None, Code::BadSchema));
+        let named = r#"{"type":"open","id":"7","windwo":3}"#;
+        assert_eq!(refused(named), (Some("7".to_owned()), Code::BadSchema));
+    }
+
+    #[test]
+    fn every_kind_of_message_is_read() {
+        for text in [
+            r#"{"type":"open"}"#,
+            r#"{"type":"open","id":"1","filters":[[]],"resume_point":"7-00000000","window":5}"#,
+            r#"{"type":"ack","session":"S1","offset":12}"#,
+            r#"{"type":"close","id":"2","session":"S1"}"#,
+            r#"{"type":"send","id":"3","channel":"C1","body":"hello","idempotency_key":"k"}"#,
+        ] {
+            read(text).unwrap();
+        }
+    }
+}

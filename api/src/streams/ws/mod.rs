@@ -1,0 +1,42 @@
+//! Sessions over WebSocket: several ways through the events on one socket, each of which can go on on another.
+//!
+//! The socket has left the HTTP server like that of a stream of Server-Sent Events, and what is sent on it goes the same
+//! way: events are shared bytes with a few of this session's own before and behind them, in one write. What the client
+//! says is read by a protocol library that never sees the socket ([`protocol`]), so that it keeps no buffer of its own for
+//! what is sent. A session holds no events: it is a [`Subscription`](super::subscription::Subscription) and a count of
+//! what its client has not acknowledged yet; what outlives a socket is in [`sessions`].
+
+mod flight;
+mod frames;
+mod messages;
+mod open;
+mod protocol;
+mod seats;
+pub(super) mod sessions;
+mod talk;
+
+use std::pin::Pin;
+
+use super::control::Bye;
+pub use talk::Ws;
+
+/// The answer to a message that was sent: a status as HTTP has it, and the JSON that belongs to it.
+pub type Posted = Pin<Box<dyn Future<Output = (u16, Vec<u8>)> + Send>>;
+
+/// Who carries out what clients send.
+pub trait Post: Send + Sync + 'static {
+    /// Sends a message to a channel.
+    fn post(&self, channel: String, body: String, idempotency_key: Option<String>) -> Posted;
+}
+
+/// The close code of a socket that the server ends for this reason.
+fn close_code(reason: Bye) -> u16 {
+    match reason {
+        Bye::Shutdown => 1012,
+        Bye::Slow => 4008,
+        Bye::Revoked => 4401,
+        Bye::Excluded => 4403,
+        Bye::Replaced => 1000,
+        Bye::Storage | Bye::Damaged => 1011,
+    }
+}

@@ -1,0 +1,89 @@
+//! The sessions on one socket, and what they wait for.
+
+use std::sync::Arc;
+
+use scrollback_log::Offset;
+use tokio::sync::{Notify, watch};
+
+use super::super::line::{End, Waiter};
+use super::super::subscription::Subscription;
+use super::super::{Bye, Ending, Pulse, Reader};
+use super::flight::Flight;
+use super::sessions::Seat;
+
+/// A session that this socket has.
+pub(super) struct Seated {
+    pub(super) seat: Seat,
+    pub(super) subscription: Subscription,
+    pub(super) flight: Flight,
+    /// The newest event that it was sent.
+    pub(super) sent: Offset,
+}
+
+/// All that this socket has.
+pub(super) struct Seats {
+    pub(super) all: Vec<Seated>,
+    pub(super) pulses: watch::Receiver<Pulse>,
+    /// Woken when another socket has taken a session.
+    pub(super) nudge: Arc<Notify>,
+    pub(super) reader: Arc<dyn Reader>,
+    /// How many revocations there had been when the reader was last asked; none before the first time.
+    pub(super) revocations: Option<u64>,
+    /// Which of the sessions is just being sent something.
+    pub(super) sending: Option<usize>,
+}
+
+impl Seats {
+    /// The place of the session with this id.
+    pub(super) fn find(&self, id: &str) -> Option<usize> {
+        self.all.iter().position(|seated| seated.seat.session.id.to_string() == id)
+    }
+
+    /// Looks for what ends the whole socket at once. What ends one session is left for its next step.
+    pub(super) fn check(&mut self) -> Result<Pulse, Bye> {
+        let pulse = *self.pulses.borrow_and_update();
+        if self.revocations != Some(pulse.revocations) {
+            self.revocations = Some(pulse.revocations);
+            if !self.reader.is_live() {
+                return Err(Bye::Revoked);
+            }
+        }
+        if pulse.ending == Some(Ending::Storage) {
+            return Err(Bye::Storage);
+        }
+        for seated in &mut self.all {
+            seated.look(&pulse);
+        }
+        Ok(pulse)
+    }
+}
+
+impl Seated {
+    /// Looks for what ends the session.
+    pub(super) fn look(&mut self, pulse: &Pulse) -> Option<Bye> {
+        if self.seat.turn().is_none() {
+            self.subscription.end(Bye::Replaced);
+        }
+        self.subscription.interrupt(pulse)
+    }
+}
+
+impl Waiter for Seats {
+    async fn look(&mut self) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            changed = self.pulses.changed() => changed.map_err(|_| End::Gone)?,
+            () = self.nudge.notified() => {}
+        }
+        let pulse = self.check().map_err(End::Told)?;
+        // What a session that is over has begun to say cannot be taken back, and nothing can follow half of it.
+        let ended = self.sending.and_then(|place| self.all.get_mut(place)?.look(&pulse));
+        ended.map_or(Ok(()), |_| Err(End::Gone))
+    }
+
+    fn slow(&mut self) {
+        for seated in &mut self.all {
+            seated.subscription.slow();
+        }
+    }
+}
