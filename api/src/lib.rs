@@ -22,6 +22,7 @@ pub mod memory;
 pub mod names;
 pub mod node;
 mod past;
+pub mod rights;
 pub mod settings;
 pub mod socket;
 pub mod space;

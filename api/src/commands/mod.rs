@@ -29,10 +29,14 @@ pub enum Command {
     ChangeUser { user: Offset, role: Option<Role>, active: Option<bool>, by: Option<Offset> },
     /// An invitation that is open until `lifetime` after its record.
     IssueInvitation { issuer: Offset, secret: VaultKey, lifetime: std::time::Duration },
-    /// A channel.
-    CreateChannel { creator: Offset, name: Name, key: Option<KeyDigest> },
+    /// A channel; a private one has its creator as its first member.
+    CreateChannel { creator: Offset, name: Name, private: bool, key: Option<KeyDigest> },
     /// The end of a channel.
     DeleteChannel { channel: Offset, by: Offset },
+    /// Another member of a private channel.
+    AddMember { channel: Offset, user: Offset, by: Offset },
+    /// One member less of a private channel: `by` may be themselves.
+    RemoveMember { channel: Offset, user: Offset, by: Offset },
     /// A message.
     SendMessage { channel: Offset, sender: Offset, body: String, key: Option<KeyDigest> },
     /// The end of a message.
@@ -100,7 +104,8 @@ pub struct ImportLine {
 pub enum Answer {
     /// Done: the first record's offset and time. (`offset` is also the thing's birthplace, for a creation.)
     Done { offset: Offset, time: Timestamp, records: u64 },
-    /// The idempotency key was used before: this record was the outcome then.
+    /// It is done already, and no record is added: the idempotency key was used before and this record was the outcome then,
+    /// or this is the record that made the user a member.
     Before(Offset),
     /// Not done.
     Refused(Refusal),
@@ -115,12 +120,15 @@ pub enum Refusal {
     /// The name is another's, by its folded form.
     #[error("that name is taken")]
     NameTaken,
-    /// There is no such channel, message, user or invitation, or not any more.
+    /// There is no such channel, message, user, member or invitation, or not any more, or the actor may not see it.
     #[error("there is no such thing here")]
     NotFound,
     /// The actor has no right to do this.
     #[error("that is not yours to do")]
     Forbidden,
+    /// The channel is everybody's and has no members.
+    #[error("the channel is not private")]
+    NotPrivate,
     /// Somebody must stay owner.
     #[error("the last owner cannot step down")]
     LastOwner,

@@ -9,6 +9,7 @@ use scrollback_projections::facts::{KeyDigest, Role};
 
 use super::MessageRef;
 use crate::names::Name;
+use crate::rights::{Rights, may_see};
 
 /// Decisions that are not applied yet.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(super) struct Overlay {
     /// Channels with a record newer than the views know.
     touched_channels: HashSet<Offset>,
     deleted_messages: HashSet<Offset>,
+    /// Channel and user, and the record that made them a member; none for those who are members no longer.
+    memberships: HashMap<(Offset, Offset), Option<Offset>>,
     used_invitations: HashSet<Offset>,
     keys: HashMap<KeyDigest, Offset>,
     import_steps: usize,
@@ -34,7 +37,7 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    fn rules(self) -> bool {
+    pub(super) fn rules(self) -> bool {
         self.active && self.role == Role::Owner
     }
 }
@@ -43,6 +46,21 @@ impl Standing {
 pub(super) struct State<'a> {
     pub(super) views: &'a Views,
     pub(super) overlay: &'a mut Overlay,
+}
+
+impl Rights for State<'_> {
+    fn is_private(&self, channel: Offset) -> bool {
+        // Nobody can ask of one that was decided in this batch: see `channel_is_live`.
+        self.views.is_private(channel)
+    }
+
+    fn is_member(&self, channel: Offset, user: Offset) -> bool {
+        self.member_since(channel, user).is_some()
+    }
+
+    fn is_active_owner(&self, user: Offset) -> bool {
+        self.standing(user).is_some_and(Standing::rules)
+    }
 }
 
 impl State<'_> {
@@ -85,6 +103,21 @@ impl State<'_> {
     /// Whether the channel is there. One that was decided in this batch is not: nobody can know of it yet.
     pub(super) fn channel_is_live(&self, channel: Offset) -> bool {
         self.views.channels().get(channel).is_some() && !self.overlay.deleted_channels.contains(&channel)
+    }
+
+    pub(super) fn has_created(&self, user: Offset, channel: Offset) -> bool {
+        self.views.channels().get(channel).is_some_and(|known| known.creator == Some(user))
+    }
+
+    /// Whether the channel is there for `user`.
+    pub(super) fn channel_is_seen(&self, channel: Offset, user: Offset) -> bool {
+        self.channel_is_live(channel) && may_see(self, user, channel)
+    }
+
+    /// The record that made `user` a member of the private channel `channel`, if they are one.
+    pub(super) fn member_since(&self, channel: Offset, user: Offset) -> Option<Offset> {
+        let published = || self.views.memberships().members(channel)?.get(&user).copied();
+        self.overlay.memberships.get(&(channel, user)).copied().unwrap_or_else(published)
     }
 
     /// Whether `last_offset` is still the channel's newest record.
@@ -137,6 +170,11 @@ impl Overlay {
 
     pub(super) fn channel_deleted(&mut self, channel: Offset) {
         self.deleted_channels.insert(channel);
+    }
+
+    /// `since` is the record that makes them a member, none if they are one no longer.
+    pub(super) fn membership_changed(&mut self, channel: Offset, user: Offset, since: Option<Offset>) {
+        self.memberships.insert((channel, user), since);
     }
 
     pub(super) fn message_sent(&mut self, channel: Offset, message: Offset, key: Option<KeyDigest>) {

@@ -57,7 +57,7 @@ fn page(server: &Server, before: Offset, limit: usize) -> Result<AuditPage, Prob
 /// What a record tells; none if it is not one of those that an audit reads.
 fn entry(record: &Record<'_>, origins: &Origins) -> Result<Option<AuditEntry>, Problem> {
     let show = |kind, offset| Some(ids::show(kind, offset, origins));
-    let (mut role, mut active) = (None, None);
+    let (mut role, mut active, mut channel) = (None, None, None);
     let (action, by, subject) = match Fact::decode(record)? {
         Fact::OriginStarted(_) => ("origin_started", None, None),
         Fact::UserCreated(fact) => {
@@ -85,6 +85,7 @@ fn entry(record: &Record<'_>, origins: &Origins) -> Result<Option<AuditEntry>, P
             }
         }
         Fact::MembershipChanged(fact) => {
+            channel = show(IdKind::Channel, fact.channel);
             let action = if fact.member { "member_added" } else { "member_removed" };
             (action, fact.by, show(IdKind::User, fact.user))
         }
@@ -94,5 +95,6 @@ fn entry(record: &Record<'_>, origins: &Origins) -> Result<Option<AuditEntry>, P
         | Fact::ImportAdvanced(_) => return Ok(None),
     };
     let by = by.and_then(|by| show(IdKind::User, by));
-    Ok(Some(AuditEntry { offset: record.offset.0, at: Time(record.time), action, by, subject, role, active }))
+    let (offset, at) = (record.offset.0, Time(record.time));
+    Ok(Some(AuditEntry { offset, at, action, by, subject, channel, role, active }))
 }

@@ -1,4 +1,4 @@
-//! One state of everything, exact at one offset: what a client starts from before it opens the stream there.
+//! One state of everything that the caller may see, exact at one offset: what a client starts from before it opens the stream there.
 //!
 //! Who and what there is, is taken under one lock of the views; that lock's offset is the resume point. The texts are read
 //! after it. One that was deleted in between is shown as gone already: the stream after the resume point brings the
@@ -20,6 +20,7 @@ use super::problem::{Code, Problem};
 use super::shapes::{Channel, User};
 use super::texts::read_each;
 use crate::ids::{self, IdKind};
+use crate::rights::may_see;
 
 /// How many of the newest messages of each channel are given when nothing is asked for.
 const MESSAGES: usize = 50;
@@ -63,7 +64,7 @@ fn read_state(server: &Server, user: Offset, each: usize) -> Result<Vec<u8>, Pro
     let (mut state, at, origins, wanted) = {
         let views = server.views();
         let state = look_around(server, &views, user)?;
-        (state, views.at(), views.origins().clone(), newest_of_each(&views, each))
+        (state, views.at(), views.origins().clone(), newest_of_each(&views, user, each))
     };
     server.settle(at)?;
     let tag = log.tag_at(at)?.ok_or_else(|| Problem::plain(Code::LogDamaged))?;
@@ -99,11 +100,7 @@ fn look_around(server: &Server, views: &Views, user: Offset) -> Result<State, Pr
         resume_token: String::new(),
         heartbeat: server.node.settings.streams.heartbeat.as_secs(),
         users: users.collect(),
-        channels: views
-            .channels()
-            .iter()
-            .map(|(offset, channel)| channels::shown(offset, channel, origins))
-            .collect(),
+        channels: channels::seen(views, user),
     })
 }
 
@@ -113,12 +110,13 @@ struct Newest {
     dated: Vec<(Timestamp, Offset)>,
 }
 
-/// Of every channel the newest messages, the channel with the newest record first. More than all together may have are not
+/// Of every channel that `reader` may see the newest messages, the channel with the newest record first. More than all together may have are not
 /// even looked at.
-fn newest_of_each(views: &Views, each: usize) -> Vec<Newest> {
+fn newest_of_each(views: &Views, reader: Offset, each: usize) -> Vec<Newest> {
     let mut channels: Vec<(Offset, &ChannelMessages)> = views
         .channels()
         .iter()
+        .filter(|(offset, _)| may_see(views, reader, *offset))
         .filter_map(|(offset, channel)| Some((channel.last_offset, views.messages().of(offset)?)))
         .filter(|(_, messages)| !messages.is_empty())
         .collect();

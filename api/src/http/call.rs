@@ -1,7 +1,6 @@
 //! One request on its way through a handler, and what outlives it.
 
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 use std::time::Duration;
@@ -23,6 +22,7 @@ use super::limits::SignInLimits;
 use super::problem::{Code, Problem};
 use super::query::Query;
 use super::reply;
+use super::routes::Variables;
 use super::setup_token::SetupToken;
 use crate::commands::{Answer, Command};
 use crate::node::Node;
@@ -60,8 +60,8 @@ pub(super) struct Call {
     pub(super) server: Arc<Server>,
     pub(super) method: Method,
     pub(super) path: FullPath,
-    /// Where in the path its variable part lies.
-    pub(super) variable: Range<usize>,
+    /// Where in the path its variable parts lie.
+    pub(super) variables: Variables,
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
     /// Where the request comes from, as far as that can be believed.
@@ -231,9 +231,19 @@ fn views(node: &Node) -> RwLockReadGuard<'_, Views> {
 }
 
 impl Call {
-    /// The variable part of the path.
+    /// The variable part of the path, the first if there are two.
     pub(super) fn variable(&self) -> &str {
-        self.path.as_str().get(self.variable.clone()).unwrap_or("")
+        self.variable_at(0)
+    }
+
+    /// The second variable part of the path.
+    pub(super) fn second_variable(&self) -> &str {
+        self.variable_at(1)
+    }
+
+    fn variable_at(&self, place: usize) -> &str {
+        let range = self.variables.get(place).cloned().unwrap_or_default();
+        self.path.as_str().get(range).unwrap_or("")
     }
 
     /// Who holds the memory that this costs.

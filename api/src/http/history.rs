@@ -19,6 +19,7 @@ use super::problem::{Code, Problem};
 use super::query::Query;
 use super::texts::read_each;
 use crate::ids::{self, IdKind};
+use crate::rights::may_see;
 
 /// How many messages a page has when nothing is asked for.
 const LIMIT: usize = 50;
@@ -50,8 +51,9 @@ pub(super) async fn page(mut call: Call) -> Result<Response, Problem> {
     let unknown = || Problem::new(Code::NotFound, "there is no such channel");
     let channel =
         ids::parse(IdKind::Channel, call.variable(), call.server.views().origins()).ok_or_else(unknown)?;
-    let state = State::asked(&call.server, at).await?;
-    let read = move |server: &Server| read_page(server, &state, channel, wanted, limit)?.ok_or_else(unknown);
+    let reader = call.caller()?.user;
+    let shelf = Shelf { state: State::asked(&call.server, at).await?, channel, reader };
+    let read = move |server: &Server| read_page(server, &shelf, wanted, limit)?.ok_or_else(unknown);
     call.server.large_read(call.holder(), READ_BYTES_MAX, read).await
 }
 
@@ -93,18 +95,36 @@ struct Selection {
     origins: Origins,
 }
 
-/// The page's JSON; none when the channel is gone.
+/// Where a page is taken from.
+struct Shelf {
+    state: State,
+    channel: Offset,
+    reader: Offset,
+}
+
+impl Shelf {
+    /// Shows the channel's messages to `look`, and the views that they are of; none when the channel is not there, or not
+    /// for this reader. The two must not differ in what is done, so nothing else decides it.
+    fn look<T>(&self, server: &Server, look: impl FnOnce(&Views, &ChannelMessages) -> T) -> Option<T> {
+        self.state.look(server, |views, now| {
+            let messages = views.messages().of(self.channel)?;
+            may_see(now, self.reader, self.channel).then(|| look(views, messages))
+        })
+    }
+}
+
+/// The page's JSON; none when the channel is not there for the reader.
 fn read_page(
     server: &Server,
-    state: &State,
-    channel: Offset,
+    shelf: &Shelf,
     wanted: Wanted,
     limit: usize,
 ) -> Result<Option<Vec<u8>>, Problem> {
     let posted_from = match wanted {
-        Wanted::After(cursor) | Wanted::Before(cursor) => posted_place(server, state, channel, cursor)?,
+        Wanted::After(cursor) | Wanted::Before(cursor) => posted_place(server, shelf, cursor)?,
     };
-    let Some(selection) = select(server, state, channel, wanted, posted_from, limit) else { return Ok(None) };
+    let select = |views: &Views, messages: &_| select_from(views, messages, wanted, posted_from, limit);
+    let Some(selection) = shelf.look(server, select) else { return Ok(None) };
     server.settle(selection.at)?;
     let (page, more) = merge(server, &selection, wanted, limit)?;
     write_page(server, &selection, wanted, page, more).map(Some)
@@ -112,12 +132,7 @@ fn read_page(
 
 /// Where a place lies among the posted messages: those before the first offset lie before it, those from the second on
 /// lie after it. The two differ when the place is that of a posted message.
-fn posted_place(
-    server: &Server,
-    state: &State,
-    channel: Offset,
-    cursor: Cursor,
-) -> Result<(Offset, Offset), Problem> {
+fn posted_place(server: &Server, shelf: &Shelf, cursor: Cursor) -> Result<(Offset, Offset), Problem> {
     let log = &server.node.log;
     if cursor == Cursor::OLDEST {
         return Ok((Offset(0), Offset(0)));
@@ -126,9 +141,7 @@ fn posted_place(
     if cursor == Cursor::NEWEST {
         return Ok(end);
     }
-    let none =
-        |views: &Views| views.messages().of(channel).is_none_or(|messages| messages.posted().is_empty());
-    if state.look(server, none) {
+    if shelf.look(server, |_, messages| messages.posted().is_empty()).unwrap_or(true) {
         return Ok(end);
     }
     // Times never go back in the log. So if the record at the cursor's offset bears the cursor's time, all before it are no
@@ -154,25 +167,13 @@ fn posted_place(
     Ok((place, place))
 }
 
-fn select(
-    server: &Server,
-    state: &State,
-    channel: Offset,
-    wanted: Wanted,
-    (posted_before, posted_from): (Offset, Offset),
-    limit: usize,
-) -> Option<Selection> {
-    state.look(server, |views| select_from(views, channel, wanted, (posted_before, posted_from), limit))
-}
-
 fn select_from(
     views: &Views,
-    channel: Offset,
+    messages: &ChannelMessages,
     wanted: Wanted,
     (posted_before, posted_from): (Offset, Offset),
     limit: usize,
-) -> Option<Selection> {
-    let messages = views.messages().of(channel)?;
+) -> Selection {
     let posted = |offset| Candidate { offset, at: None };
     let dated = |(at, offset)| Candidate { offset, at: Some(at) };
     let (posted, dated, behind): (Vec<_>, Vec<_>, bool) = match wanted {
@@ -193,7 +194,7 @@ fn select_from(
                     .is_some(),
         ),
     };
-    Some(Selection { posted, dated, behind, at: views.at(), origins: views.origins().clone() })
+    Selection { posted, dated, behind, at: views.at(), origins: views.origins().clone() }
 }
 
 /// The posted messages from `first` on.

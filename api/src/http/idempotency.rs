@@ -41,6 +41,12 @@ pub(super) fn digest(call: &Call) -> Result<Option<KeyDigest>, Problem> {
     Ok(Some(KeyDigest(digest)))
 }
 
+/// What a request asks for that its record bears, and a later one with the same key must not differ in.
+pub(super) enum Asked<'a> {
+    Channel { name: &'a str, private: bool },
+    Message { body: &'a str },
+}
+
 /// What the earlier request with the same key led to.
 pub(super) struct Before {
     /// When it was recorded.
@@ -49,20 +55,20 @@ pub(super) struct Before {
     pub(super) gone: Option<Deletion>,
 }
 
-/// Reads the record that an earlier request with the same key led to, and compares its text: a name as shown, or a
-/// body. For threads that may block.
+/// Reads the record that an earlier request with the same key led to, and compares it. For threads that may block.
 ///
 /// # Errors
-/// [`Code::KeyReused`] when the text was another; [`Code::LogDamaged`].
-pub(super) fn before(server: &Server, offset: Offset, text: &str) -> Result<Before, Problem> {
+/// [`Code::KeyReused`] when something else was asked for; [`Code::LogDamaged`].
+pub(super) fn before(server: &Server, offset: Offset, asked: &Asked<'_>) -> Result<Before, Problem> {
     let read = server.node.log.read(offset, |record| {
         let gone = if let Text::Gone(deletion) = record.text { Some(deletion) } else { None };
-        let same = match Fact::decode(&record)? {
-            Fact::MessageSent(_) => {
-                facts::text::<facts::Body<'_>>(&record)?.is_none_or(|body| body.body == text)
+        let same = match (Fact::decode(&record)?, asked) {
+            (Fact::MessageSent(_), Asked::Message { body }) => {
+                facts::text::<facts::Body<'_>>(&record)?.is_none_or(|text| text.body == *body)
             }
-            Fact::ChannelCreated(_) => {
-                facts::text::<facts::Name<'_>>(&record)?.is_none_or(|name| name.shown == text)
+            (Fact::ChannelCreated(fact), Asked::Channel { name, private }) => {
+                fact.private == *private
+                    && facts::text::<facts::Name<'_>>(&record)?.is_none_or(|text| text.shown == *name)
             }
             _ => false,
         };

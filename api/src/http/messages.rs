@@ -10,13 +10,14 @@ use scrollback_projections::facts::{self, Fact};
 use warp::reply::Response;
 
 use super::call::{Call, Server};
-use super::idempotency::{self, Before};
+use super::idempotency::{self, Asked, Before};
 use super::problem::{Code, Problem};
 use super::shapes::{Deleted, Message, SendMessage, Time};
 use super::{body, reply};
 use crate::commands::{Answer, Command, MessageRef};
 use crate::ids::{self, IdKind};
 use crate::names::{self, BodyError};
+use crate::rights::channel_of;
 
 /// What an answer to a sent message has beside the text, and some more for what has to be escaped.
 const ANSWER_BYTES: usize = 320;
@@ -42,8 +43,10 @@ pub(super) async fn send(call: Call) -> Result<Response, Problem> {
     let (offset, time, gone) = match server.submit(command).await? {
         Answer::Done { offset, time, .. } => (offset, time, None),
         Answer::Before(offset) => {
-            let (before, body) = (idempotency::before, body.clone());
-            let Before { time, gone } = server.blocking(move |server| before(server, offset, &body)).await?;
+            let body = body.clone();
+            let read =
+                move |server: &Server| idempotency::before(server, offset, &Asked::Message { body: &body });
+            let Before { time, gone } = server.blocking(read).await?;
             (offset, time, gone)
         }
         Answer::Refused(refusal) => return Err(refusal.into()),
@@ -71,12 +74,17 @@ fn message_id(origin: Origin, offset: scrollback_log::Offset) -> String {
     Birthplace { origin, offset }.show(IdKind::Message.letter()).to_string()
 }
 
-/// `DELETE /api/messages/ID`.
+/// `DELETE /api/messages/ID`. The record is read only once the views show that there is such a message for the caller: a
+/// message that is hidden from them must not take longer than one that is not there, nor one that is long than a short one.
 pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
     let unknown = || Problem::plain(Code::NotFound);
     let by = call.caller()?.user;
-    let offset =
-        ids::parse(IdKind::Message, call.variable(), call.server.views().origins()).ok_or_else(unknown)?;
+    let offset = {
+        let views = call.server.views();
+        let offset = ids::parse(IdKind::Message, call.variable(), views.origins()).ok_or_else(unknown)?;
+        channel_of(&views, by, offset).ok_or_else(unknown)?;
+        offset
+    };
     let found = move |server: &Server| {
         Ok(server.node.log.read(offset, |record| MessageRef::of(&record))?.transpose()?)
     };

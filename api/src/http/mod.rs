@@ -31,6 +31,7 @@ mod identity;
 mod in_flight;
 mod invitations;
 mod limits;
+mod members;
 mod messages;
 mod openapi;
 mod past;

@@ -76,11 +76,12 @@ impl State {
         Ok(State::Past(server.blocking(fold).await?))
     }
 
-    /// Shows the views to `look`. Nothing in there may wait.
-    pub(super) fn look<T>(&self, server: &Server, look: impl FnOnce(&Views) -> T) -> T {
+    /// Shows the views to `look`, and those of now, whose rights count for every state. Nothing in there may wait.
+    pub(super) fn look<T>(&self, server: &Server, look: impl FnOnce(&Views, &Views) -> T) -> T {
+        let now = server.views();
         match self {
-            State::Now => look(&server.views()),
-            State::Past(views) => look(views),
+            State::Now => look(&now, &now),
+            State::Past(views) => look(views, &now),
         }
     }
 }

@@ -84,8 +84,6 @@ codes! {
     BadFilters = 400 "bad_filters", "The filters are wrong";
     /// A session was sent nothing that far.
     BadAck = 400 "bad_ack", "There is nothing to acknowledge there";
-    /// The contract knows it and this version does not.
-    NotSupported = 400 "not_supported", "This version does not support that";
     /// There is no valid identity.
     Unauthenticated = 401 "unauthenticated", "No valid identity";
     /// The name or the password is wrong.
@@ -110,6 +108,8 @@ codes! {
     AlreadySetUp = 409 "already_set_up", "The server is already set up";
     /// The name is another's.
     NameTaken = 409 "name_taken", "The name is taken";
+    /// The channel is everybody's and has no members.
+    NotPrivate = 409 "not_private", "The channel is not private";
     /// Somebody must stay owner.
     LastOwner = 409 "last_owner", "The last owner cannot step down";
     /// The idempotency key was used for another body.
@@ -305,6 +305,7 @@ impl From<Refusal> for Problem {
             Refusal::NameTaken => Code::NameTaken,
             Refusal::NotFound => Code::NotFound,
             Refusal::Forbidden => Code::Forbidden,
+            Refusal::NotPrivate => Code::NotPrivate,
             Refusal::LastOwner => Code::LastOwner,
             Refusal::Inactive => Code::Unauthenticated,
             // The edge sees to the one, and only an import can be told the other.

@@ -28,8 +28,8 @@ use super::problem::{Code, Problem};
 use super::query::Query;
 use super::requests::Requested;
 use super::{
-    accounts, admin, audit, backup, boot, channels, health, history, invitations, messages, openapi, reply,
-    root, streams, tokens, users,
+    accounts, admin, audit, backup, boot, channels, health, history, invitations, members, messages, openapi,
+    reply, root, streams, tokens, users,
 };
 
 /// What a handler's call comes to.
@@ -55,36 +55,61 @@ pub(super) struct Route {
     handler: fn(Call) -> Answering,
 }
 
-/// A path, with at most one variable part.
+/// The most variable parts of a path.
+const VARIABLES_MAX: usize = 2;
+
+/// Where the variable parts of a path lie in it; empty for those that it has not.
+pub(super) type Variables = [Range<usize>; VARIABLES_MAX];
+
+/// A path, with its variable parts.
 pub(super) struct Path {
-    pub(super) before: &'static str,
-    /// The name of the variable part and what follows it.
-    pub(super) variable: Option<(&'static str, &'static str)>,
+    before: &'static str,
+    /// The name of each variable part and what follows it: nothing, or a slash and more.
+    variables: [Option<(&'static str, &'static str)>; VARIABLES_MAX],
 }
 
 const fn exact(path: &'static str) -> Path {
-    Path { before: path, variable: None }
+    Path { before: path, variables: [None; VARIABLES_MAX] }
 }
 
 const fn with(before: &'static str, name: &'static str, after: &'static str) -> Path {
-    Path { before, variable: Some((name, after)) }
+    Path { before, variables: [Some((name, after)), None] }
 }
 
 impl Path {
-    /// Where the variable part lies in `path`, if this is its pattern.
-    fn find(&self, path: &str) -> Option<Range<usize>> {
-        let Some((_, after)) = self.variable else { return (path == self.before).then_some(0..0) };
-        let variable = path.strip_prefix(self.before)?.strip_suffix(after)?;
-        let fits = !variable.is_empty() && !variable.contains('/');
-        fits.then(|| self.before.len()..self.before.len() + variable.len())
+    /// This path, which has one variable part, with another at its end.
+    const fn and(self, name: &'static str) -> Path {
+        Path { variables: [self.variables[0], Some((name, ""))], ..self }
+    }
+
+    /// The names of the variable parts, in order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.variables.iter().flatten().map(|(name, _)| *name)
+    }
+
+    /// Where the variable parts lie in `path`, if this is its pattern. Each is one segment.
+    fn find(&self, path: &str) -> Option<Variables> {
+        let mut found = Variables::default();
+        let mut rest = path.strip_prefix(self.before)?;
+        for (place, (_, after)) in found.iter_mut().zip(self.variables.iter().flatten()) {
+            let start = path.len() - rest.len();
+            let length = rest.find('/').unwrap_or(rest.len());
+            if length == 0 {
+                return None;
+            }
+            *place = start..start + length;
+            rest = rest.get(length..)?.strip_prefix(after)?;
+        }
+        rest.is_empty().then_some(found)
     }
 
     /// The path as OpenAPI writes it.
     pub(super) fn template(&self) -> String {
-        match self.variable {
-            Some((name, after)) => format!("{}{{{name}}}{after}", self.before),
-            None => self.before.to_owned(),
+        let mut template = self.before.to_owned();
+        for (name, after) in self.variables.iter().flatten() {
+            template.extend(["{", name, "}", after]);
         }
+        template
     }
 }
 
@@ -150,6 +175,9 @@ pub(super) static ROUTES: &[Route] = &[
     Route::get(exact("/api/channels"), handler!(channels::list)).with_query(),
     Route::post(exact("/api/channels"), handler!(channels::create)),
     Route::delete(with("/api/channels/", "id", ""), handler!(channels::delete)),
+    Route::get(with("/api/channels/", "id", "/members"), handler!(members::list)),
+    Route::new("PUT", with("/api/channels/", "id", "/members/").and("user"), handler!(members::add)),
+    Route::delete(with("/api/channels/", "id", "/members/").and("user"), handler!(members::remove)),
     Route::get(exact("/api/auth/me"), handler!(accounts::me)),
     Route::post(exact("/api/auth/login"), handler!(accounts::log_in)).for_anybody(),
     Route::post(exact("/api/auth/logout"), handler!(accounts::log_out)),
@@ -278,8 +306,8 @@ async fn admit<B: Buf>(
     pieces: &mut impl Pieces<B>,
 ) -> Result<Admitted, Problem> {
     let Head { method, path, query, headers, peer } = head;
-    let (route, variable) = match find(server, serves, &method, path.as_str())? {
-        Found::Route(route, variable) => (route, variable),
+    let (route, variables) = match find(server, serves, &method, path.as_str())? {
+        Found::Route(route, variables) => (route, variables),
         Found::Options(allow) => return Ok(Admitted::Answered(options(allow))),
     };
     if !route.before_setup {
@@ -296,13 +324,13 @@ async fn admit<B: Buf>(
         Bytes::new()
     };
     let server = Arc::clone(server);
-    let call = Call { server, method, path, variable, query, headers, address, caller, body, _held: held };
+    let call = Call { server, method, path, variables, query, headers, address, caller, body, _held: held };
     Ok(Admitted::Call((route.handler)(call)))
 }
 
 /// What a path and method name.
 enum Found {
-    Route(&'static Route, Range<usize>),
+    Route(&'static Route, Variables),
     /// Somebody asks what the path allows.
     Options(String),
 }
@@ -316,9 +344,9 @@ fn find(server: &Server, serves: Serves, method: &Method, path: &str) -> Result<
         |route: &Route| route.method == method.as_str() || (*method == Method::HEAD && route.answers_head());
     let mut known = false;
     for route in ROUTES {
-        if let Some(variable) = route.path.find(path).filter(|_| served(route)) {
+        if let Some(variables) = route.path.find(path).filter(|_| served(route)) {
             if answers(route) {
-                return Ok(Found::Route(route, variable));
+                return Ok(Found::Route(route, variables));
             }
             known = true;
         }
@@ -395,7 +423,7 @@ mod tests {
     #[test]
     fn a_variable_part_is_one_segment() {
         let path = with("/api/channels/", "id", "/messages");
-        assert_eq!(path.find("/api/channels/C1/messages"), Some(14..16));
+        assert_eq!(path.find("/api/channels/C1/messages"), Some([14..16, 0..0]));
         for other in [
             "/api/channels//messages",
             "/api/channels/messages",
@@ -410,8 +438,30 @@ mod tests {
     }
 
     #[test]
+    fn two_variable_parts_are_two_segments() {
+        let path = with("/api/channels/", "id", "/members/").and("user");
+        assert_eq!(path.find("/api/channels/C1/members/U23"), Some([14..16, 25..28]));
+        for other in [
+            "/api/channels/C1/members/",
+            "/api/channels/C1/members",
+            "/api/channels//members/U23",
+            "/api/channels/C1/members/U23/",
+            "/api/channels/C1/members/a/b",
+            "/api/channels/C1/messages/U23",
+            "/api/channels/members/U23",
+        ] {
+            assert_eq!(path.find(other), None, "{other}");
+        }
+        assert_eq!(path.template(), "/api/channels/{id}/members/{user}");
+        assert_eq!(path.names().collect::<Vec<_>>(), ["id", "user"]);
+        assert_eq!(exact("/").find("/"), Some([0..0, 0..0]));
+    }
+
+    #[test]
     fn a_path_tells_all_its_methods() {
         assert_eq!(allow("/api/channels/C1"), "POST, DELETE, OPTIONS");
+        assert_eq!(allow("/api/channels/C1/members"), "GET, HEAD, OPTIONS");
+        assert_eq!(allow("/api/channels/C1/members/U1"), "PUT, DELETE, OPTIONS");
         assert_eq!(allow("/api/channels"), "GET, HEAD, POST, OPTIONS");
         assert_eq!(allow("/api/events"), "GET, OPTIONS");
     }

@@ -146,7 +146,7 @@ pub(super) struct CreateChannel {
     /// Its name: 1 to 64 characters, at most 256 bytes; no control characters, no leading, trailing or doubled white space.
     #[schema(min_length = 1, max_length = 64, example = "general")]
     pub(super) name: String,
-    /// Must be false in this version.
+    /// Whether only its members and owners see it; its creator is its first member.
     #[serde(default)]
     #[schema(default = false)]
     pub(super) private: bool,
@@ -234,13 +234,16 @@ pub(super) struct AuditEntry {
     /// When.
     pub(super) at: Time,
     /// What: `origin_started`, `user_created`, `user_changed`, `invitation_issued`, `channel_deleted`, `message_deleted`,
-    /// `backup_taken`, `password_set`, `restored`, `rollback_accepted`.
+    /// `member_added`, `member_removed`, `backup_taken`, `password_set`, `restored`, `rollback_accepted`.
     pub(super) action: &'static str,
     /// Who did it; null for the operator.
     pub(super) by: Option<String>,
     /// To whom or what; for a restore or a rollback the newest record that was left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subject: Option<String>,
+    /// The private channel that the subject became a member of, or ceased to be one of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) channel: Option<String>,
     /// The user's role from then on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) role: Option<Role>,
@@ -343,7 +346,7 @@ pub(super) struct Channel {
     pub(super) name: String,
     /// When it was created.
     pub(super) at: Time,
-    /// Always false in this version.
+    /// Whether only its members and owners see it.
     pub(super) private: bool,
     /// The id of who created it; null for an import.
     #[schema(required = true, pattern = "^U[0-9A-Z]{11,23}$")]
@@ -361,7 +364,57 @@ pub(super) struct Channel {
     pub(super) deleted_at: Option<Time>,
 }
 
-/// All channels.
+/// A member of a private channel.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Member {
+    /// Their id.
+    #[schema(pattern = "^U[0-9A-Z]{11,23}$")]
+    pub(super) id: String,
+    /// Their name.
+    pub(super) name: String,
+    /// The offset of the record that made them a member.
+    #[schema(minimum = 1)]
+    pub(super) since: u64,
+}
+
+/// All members of a private channel.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Members {
+    /// In the order in which they became members.
+    pub(super) members: Vec<Member>,
+}
+
+/// Somebody who is a member now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AddedMember<'a> {
+    /// The channel.
+    #[schema(pattern = "^C[0-9A-Z]{11,23}$")]
+    pub(super) channel: &'a str,
+    /// The member.
+    #[schema(pattern = "^U[0-9A-Z]{11,23}$")]
+    pub(super) user: &'a str,
+    /// The offset of the record that made them one.
+    #[schema(minimum = 1)]
+    pub(super) offset: u64,
+    /// Where the channel's history begins: its events after this offset, up to `offset`, are those before they came.
+    pub(super) history_after: u64,
+}
+
+/// Somebody who is a member no longer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RemovedMember<'a> {
+    /// The channel.
+    #[schema(pattern = "^C[0-9A-Z]{11,23}$")]
+    pub(super) channel: &'a str,
+    /// Who was a member.
+    #[schema(pattern = "^U[0-9A-Z]{11,23}$")]
+    pub(super) user: &'a str,
+    /// The offset of the record.
+    #[schema(minimum = 1)]
+    pub(super) offset: u64,
+}
+
+/// All channels that the caller may see.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Channels {
     /// The oldest first.
@@ -432,7 +485,7 @@ pub(super) struct Boot<'a> {
     heartbeat: u64,
     /// All users, those who may not log in included.
     users: Vec<User>,
-    /// All channels.
+    /// All channels that the caller may see.
     channels: Vec<Channel>,
     /// The newest messages of each channel, ascending by time, then offset.
     messages: Vec<Message<'a>>,

@@ -64,7 +64,12 @@ impl Node {
 
     /// A channel of this name.
     pub(crate) fn channel(&self, creator: Offset, name: &str) -> Offset {
-        self.done(Command::CreateChannel { creator, name: Name::parse(name).unwrap(), key: None })
+        self.done(Command::CreateChannel {
+            creator,
+            name: Name::parse(name).unwrap(),
+            private: false,
+            key: None,
+        })
     }
 
     /// A message.

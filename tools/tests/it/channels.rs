@@ -124,13 +124,6 @@ fn a_name_is_taken_once_however_many_want_it() {
 }
 
 #[test]
-fn private_channels_are_refused_for_now() {
-    let (_server, mut owner) = Server::set_up(&[]);
-    owner.post("/api/channels", &json!({"name": "secret", "private": true})).refused_as(400, "not_supported");
-    owner.post("/api/channels", &json!({"name": "open", "private": false})).ok(201);
-}
-
-#[test]
 fn deleting_a_channel_takes_its_messages_and_frees_its_name() {
     let (mut server, mut owner) = Server::set_up(&[]);
     let channel = owner.create_channel("general");

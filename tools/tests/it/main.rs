@@ -32,6 +32,7 @@ mod operations;
 mod operator;
 mod origins;
 mod power_cut;
+mod private;
 mod proxies;
 mod real_clients;
 mod rollback;

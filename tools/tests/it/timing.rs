@@ -104,6 +104,15 @@ fn what_is_there_and_what_is_not_take_the_same_time() {
     let me = |token: String| {
         move |_: &mut Random| Request::get("/api/auth/me").header("authorization", &format!("Bearer {token}"))
     };
+    let (mut member, _) = owner.invite_member("member");
+    let member = member.token("member");
+    let hidden = json!({"name": "hidden", "private": true});
+    let hidden = text(&owner.post("/api/channels", &hidden).ok(201), "id");
+    let secret = text(&owner.say(&hidden, &"long ".repeat(10_000)), "id");
+    let as_member = |request: Request| {
+        let request = request.header("authorization", &format!("Bearer {member}"));
+        move |_: &mut Random| request.clone()
+    };
     let get = |path: String| move |_: &mut Random| Request::get(&path);
     // A token that is right but for its last digit, and one that is wrong from the first on.
     let flip = |at: usize| {
@@ -131,6 +140,39 @@ fn what_is_there_and_what_is_not_take_the_same_time() {
             ],
         },
         Pair {
+            what: "channel: hidden and never there",
+            samples,
+            requests: [
+                Box::new(as_member(Request::get(&format!("/api/channels/{hidden}/messages?limit=1")))),
+                Box::new(as_member(Request::get(&format!(
+                    "/api/channels/{}/messages?limit=1",
+                    never('C', &message)
+                )))),
+            ],
+        },
+        Pair {
+            what: "channel: sending where it is hidden and never there",
+            samples,
+            requests: [
+                Box::new(as_member(Request::post(&format!("/api/channels/{hidden}"), &json!({"body": "x"})))),
+                Box::new(as_member(Request::post(
+                    &format!("/api/channels/{}", never('C', &message)),
+                    &json!({"body": "x"}),
+                ))),
+            ],
+        },
+        Pair {
+            what: "message: hidden, long, and never there",
+            samples,
+            requests: [
+                Box::new(as_member(Request::new("DELETE", &format!("/api/messages/{secret}")))),
+                Box::new(as_member(Request::new(
+                    "DELETE",
+                    &format!("/api/messages/{}", never('M', &channel)),
+                ))),
+            ],
+        },
+        Pair {
             what: "invitation: used and never there",
             samples,
             requests: [
@@ -141,8 +183,10 @@ fn what_is_there_and_what_is_not_take_the_same_time() {
     ];
     for Pair { what, samples, requests } in pairs {
         let mut random = Random::new(0xB8);
-        let mut client =
-            if what.starts_with("channel") { server.client().with_token(&token) } else { server.client() };
+        let mut client = match what {
+            "channel: deleted and never there" => server.client().with_token(&token),
+            _ => server.client(),
+        };
         let mut took = [Latencies::default(), Latencies::default()];
         let mut answers = [None, None];
         for _ in 0..samples {

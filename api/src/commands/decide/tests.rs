@@ -8,6 +8,7 @@ use super::*;
 use crate::commands::ImportLine;
 use crate::commands::overlay::Overlay;
 
+mod private;
 mod random;
 
 /// A log of one's own: decides batches of commands and folds what they become.
@@ -39,7 +40,12 @@ impl World {
             world.done(Command::AddUser { name: name(who), role, credential: VaultKey([3; 16]) });
         }
         assert_eq!(
-            world.done(Command::CreateChannel { creator: MEMBER, name: name("general"), key: None }),
+            world.done(Command::CreateChannel {
+                creator: MEMBER,
+                name: name("general"),
+                private: false,
+                key: None
+            }),
             CHANNEL
         );
         world
@@ -137,7 +143,8 @@ fn only_the_first_user_sets_up_also_within_a_batch() {
 fn a_name_is_taken_in_every_spelling_also_within_a_batch() {
     let mut world = World::with_people();
     let add = |who| Command::AddUser { name: name(who), role: Role::Member, credential: VaultKey([4; 16]) };
-    let create = |what| Command::CreateChannel { creator: MEMBER, name: name(what), key: None };
+    let create =
+        |what| Command::CreateChannel { creator: MEMBER, name: name(what), private: false, key: None };
     let answers = world.batch(&[add("New"), add("nEW"), create("new"), create("NEW"), create("GENERAL")]);
     let taken = Answer::Refused(Refusal::NameTaken);
     assert_eq!(answers.iter().map(is_done).collect::<Vec<_>>(), [true, false, true, false, false]);
@@ -148,7 +155,7 @@ fn a_name_is_taken_in_every_spelling_also_within_a_batch() {
 #[test]
 fn deleting_a_channel_frees_its_name_also_within_a_batch() {
     let mut world = World::with_people();
-    let create = Command::CreateChannel { creator: OTHER, name: name("General"), key: None };
+    let create = Command::CreateChannel { creator: OTHER, name: name("General"), private: false, key: None };
     let delete = Command::DeleteChannel { channel: CHANNEL, by: MEMBER };
     let answers = world.batch(&[create.clone(), delete, create.clone(), create]);
     assert_eq!(answers.iter().map(is_done).collect::<Vec<_>>(), [false, true, true, false]);
@@ -240,13 +247,13 @@ fn a_key_gives_the_first_record_again_whatever_came_since() {
     assert_eq!(world.one(send(MEMBER, key)), Answer::Before(first), "the channel is gone, the answer is not");
 
     let key = Some(KeyDigest([2; 16]));
-    let create = Command::CreateChannel { creator: MEMBER, name: name("second"), key };
+    let create = Command::CreateChannel { creator: MEMBER, name: name("second"), private: false, key };
     let answers = world.batch(&[create.clone(), create.clone()]);
     let Answer::Done { offset: first, .. } = answers[0] else { panic!("{answers:?}") };
     assert_eq!(answers[1], Answer::Before(first));
     assert_eq!(world.one(create.clone()), Answer::Before(first));
     world.time = START.after(ViewSettings::default().key_retention + Duration::from_secs(1));
-    world.done(Command::CreateChannel { creator: MEMBER, name: name("third"), key: None });
+    world.done(Command::CreateChannel { creator: MEMBER, name: name("third"), private: false, key: None });
     assert_eq!(
         world.one(create),
         Answer::Refused(Refusal::NameTaken),
@@ -264,7 +271,7 @@ fn who_is_not_active_does_nothing() {
     let secret = VaultKey([5; 16]);
     for command in [
         send(MEMBER, None),
-        Command::CreateChannel { creator: MEMBER, name: name("x"), key: None },
+        Command::CreateChannel { creator: MEMBER, name: name("x"), private: false, key: None },
         Command::DeleteChannel { channel: CHANNEL, by: MEMBER },
         Command::DeleteMessage { message, by: MEMBER },
         Command::IssueInvitation { issuer: MEMBER, secret, lifetime: Duration::from_secs(60) },
@@ -431,7 +438,7 @@ fn a_text_that_no_record_can_hold_is_refused_and_nothing_is_left_of_it() {
     );
     let mut step = step(0, 0, &["new", "new"]);
     step.lines[1].body = body;
-    let create = Command::CreateChannel { creator: MEMBER, name: name("new"), key };
+    let create = Command::CreateChannel { creator: MEMBER, name: name("new"), private: false, key };
     let answers = world.batch(&[Command::Import(step), create]);
     assert_eq!(answers[0], Answer::Refused(Refusal::TooLarge));
     assert!(is_done(&answers[1]));

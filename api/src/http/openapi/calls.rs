@@ -8,14 +8,14 @@ use super::{named, text, whole_number};
 use crate::http::health::{Alive, Ready};
 use crate::http::problem::Code;
 use crate::http::shapes::{
-    AuditPage, Boot, ChangePassword, ChangeUser, ChangedUser, Channel, Channels, CreateChannel, CreateToken,
-    Credentials, Deleted, Invitation, Message, Messages, NewInvitation, NewToken, NewUser, Nothing,
-    SendMessage, SetUp, Tokens, User, Users, ViewsCheck,
+    AddedMember, AuditPage, Boot, ChangePassword, ChangeUser, ChangedUser, Channel, Channels, CreateChannel,
+    CreateToken, Credentials, Deleted, Invitation, Members, Message, Messages, NewInvitation, NewToken,
+    NewUser, Nothing, RemovedMember, SendMessage, SetUp, Tokens, User, Users, ViewsCheck,
 };
 
 /// A schema, made when it is asked for.
 type Made = fn() -> RefOr<Schema>;
-/// A parameter beside the path's variable part and `at_least`: name, place, description, schema.
+/// A parameter beside the path's variable parts and `at_least`: name, place, description, schema.
 type Parameter = (&'static str, fn() -> ParameterIn, &'static str, Made);
 
 /// What a call does to the server, which says what can go wrong.
@@ -38,8 +38,8 @@ pub(super) struct Described {
     pub(super) path: &'static str,
     pub(super) tag: &'static str,
     pub(super) summary: &'static str,
-    /// What the path's variable part is.
-    pub(super) variable: &'static str,
+    /// What the path's variable parts are.
+    pub(super) variables: &'static [&'static str],
     pub(super) parameters: &'static [Parameter],
     pub(super) body: Option<Made>,
     /// Status, media type, schema.
@@ -52,6 +52,7 @@ pub(super) struct Described {
 
 const JSON: &str = "application/json";
 const CHANNEL: &str = "A channel's id.";
+const USER: &str = "A user's id.";
 const INVITATION: &str = "An invitation's token.";
 
 const KEY: Parameter = (
@@ -85,13 +86,13 @@ const FILTERS: [Parameter; 5] = [
         "type",
         || ParameterIn::Query,
         "Only events of this type; repeatable.",
-        || list(words(&["user", "channel", "message"])),
+        || list(words(&["user", "channel", "message", "member"])),
     ),
     (
         "event",
         || ParameterIn::Query,
         "Only these events; repeatable.",
-        || list(words(&["created", "changed", "sent", "deleted"])),
+        || list(words(&["created", "changed", "sent", "deleted", "added", "removed"])),
     ),
     (
         "sender",
@@ -107,7 +108,7 @@ const BASE: Described = Described {
     path: "",
     tag: "",
     summary: "",
-    variable: "",
+    variables: &[],
     parameters: &[],
     body: None,
     answers: (200, JSON, None),
@@ -203,7 +204,7 @@ pub(super) static CALLS: &[Described] = &[
         ..accounts("list_tokens", "GET", "/api/tokens", "The caller's API tokens.")
     },
     Described {
-        variable: "An API token's id.",
+        variables: &["An API token's id."],
         answers: (204, JSON, None),
         effect: Effect::WritesSecrets,
         problems: &[Code::NotFound],
@@ -221,13 +222,13 @@ pub(super) static CALLS: &[Described] = &[
         ..accounts("invite", "POST", "/api/invite", "Make an invitation for one person.")
     },
     Described {
-        variable: INVITATION,
+        variables: &[INVITATION],
         answers: (200, JSON, Some(named::<Invitation>)),
         problems: &[Code::NotFound],
         ..accounts("show_invitation", "GET", "/api/invite/{token}", "An open invitation.")
     },
     Described {
-        variable: INVITATION,
+        variables: &[INVITATION],
         body: Some(named::<Credentials>),
         answers: (201, JSON, Some(named::<NewUser>)),
         sets_cookie: true,
@@ -240,7 +241,7 @@ pub(super) static CALLS: &[Described] = &[
         ..accounts("list_users", "GET", "/api/users", "All users.")
     },
     Described {
-        variable: "A user's id.",
+        variables: &[USER],
         body: Some(named::<ChangeUser>),
         answers: (200, JSON, Some(named::<ChangedUser>)),
         effect: Effect::Writes,
@@ -257,21 +258,19 @@ pub(super) static CALLS: &[Described] = &[
         answers: (200, JSON, Some(named::<Boot<'_>>)),
         effect: Effect::Reads,
         problems: &[Code::Busy],
-        ..chat("boot", "GET", "/api/boot", "One state of everything, exact at its resume point.")
+        ..chat(
+            "boot",
+            "GET",
+            "/api/boot",
+            "One state of everything that the caller may see, exact at its resume point.",
+        )
     },
     Described {
         parameters: &[KEY],
         body: Some(named::<CreateChannel>),
         answers: (201, JSON, Some(named::<Channel>)),
         effect: Effect::Writes,
-        problems: &[
-            Code::BadName,
-            Code::NotSupported,
-            Code::BadKey,
-            Code::NameTaken,
-            Code::KeyReused,
-            Code::LogDamaged,
-        ],
+        problems: &[Code::BadName, Code::BadKey, Code::NameTaken, Code::KeyReused, Code::LogDamaged],
         ..chat("create_channel", "POST", "/api/channels", "Create a channel.")
     },
     Described {
@@ -279,17 +278,47 @@ pub(super) static CALLS: &[Described] = &[
         answers: (200, JSON, Some(named::<Channels>)),
         effect: Effect::Reads,
         problems: &[Code::Busy],
-        ..chat("list_channels", "GET", "/api/channels", "All channels.")
+        ..chat("list_channels", "GET", "/api/channels", "All channels that the caller may see.")
     },
     Described {
-        variable: CHANNEL,
+        variables: &[CHANNEL],
         answers: (200, JSON, Some(named::<Deleted<'_>>)),
         effect: Effect::Writes,
         problems: &[Code::Forbidden, Code::NotFound],
         ..chat("delete_channel", "DELETE", "/api/channels/{id}", "Delete a channel with all its messages.")
     },
     Described {
-        variable: CHANNEL,
+        variables: &[CHANNEL],
+        answers: (200, JSON, Some(named::<Members>)),
+        problems: &[Code::NotFound, Code::NotPrivate],
+        ..chat("list_members", "GET", "/api/channels/{id}/members", "The members of a private channel.")
+    },
+    Described {
+        variables: &[CHANNEL, USER],
+        answers: (200, JSON, Some(named::<AddedMember<'_>>)),
+        effect: Effect::Writes,
+        problems: &[Code::NotFound, Code::NotPrivate],
+        ..chat(
+            "add_member",
+            "PUT",
+            "/api/channels/{id}/members/{user}",
+            "Make somebody a member of a private channel.",
+        )
+    },
+    Described {
+        variables: &[CHANNEL, USER],
+        answers: (200, JSON, Some(named::<RemovedMember<'_>>)),
+        effect: Effect::Writes,
+        problems: &[Code::Forbidden, Code::NotFound, Code::NotPrivate],
+        ..chat(
+            "remove_member",
+            "DELETE",
+            "/api/channels/{id}/members/{user}",
+            "Remove a member of a private channel, or leave it.",
+        )
+    },
+    Described {
+        variables: &[CHANNEL],
         parameters: &[KEY],
         body: Some(named::<SendMessage>),
         answers: (201, JSON, Some(named::<Message<'_>>)),
@@ -305,7 +334,7 @@ pub(super) static CALLS: &[Described] = &[
         ..chat("send_message", "POST", "/api/channels/{id}", "Send a message.")
     },
     Described {
-        variable: CHANNEL,
+        variables: &[CHANNEL],
         parameters: &[
             ("before", || ParameterIn::Query, "The newest messages before this cursor.", cursor),
             (
@@ -328,7 +357,7 @@ pub(super) static CALLS: &[Described] = &[
         ..chat("history", "GET", "/api/channels/{id}/messages", "A page of a channel's history.")
     },
     Described {
-        variable: "A message's id.",
+        variables: &["A message's id."],
         answers: (200, JSON, Some(named::<Deleted<'_>>)),
         effect: Effect::Writes,
         problems: &[Code::Forbidden, Code::NotFound, Code::LogDamaged],

@@ -37,6 +37,11 @@ pub(super) fn schemas() -> Vec<(&'static str, RefOr<Schema>)> {
             event("channel", &["deleted"], vec![id("C"), ("by", id_or_null("U")), deleted.clone()]),
         ),
         (
+            "MemberAdded",
+            event("member", &["added"], [membership(), vec![("history_after", offset(0))]].concat()),
+        ),
+        ("MemberRemoved", event("member", &["removed"], membership())),
+        (
             "MessageSent",
             event(
                 "message",
@@ -132,6 +137,11 @@ fn object_of(schema: RefOr<Schema>, description: &str) -> RefOr<Schema> {
         }
         other => other,
     }
+}
+
+/// Who is concerned by a change of members, and where.
+fn membership() -> Vec<(&'static str, RefOr<Schema>)> {
+    vec![("channel", id("C").1), ("user", id("U").1), ("by", id_or_null("U"))]
 }
 
 fn boolean() -> RefOr<Schema> {

@@ -116,6 +116,10 @@ fn components() -> Components {
         shapes::Issuer,
         shapes::Channel,
         shapes::Channels,
+        shapes::Member,
+        shapes::Members,
+        shapes::AddedMember<'_>,
+        shapes::RemovedMember<'_>,
         shapes::Message<'_>,
         shapes::Messages<'_>,
         shapes::Boot<'_>,
@@ -163,8 +167,8 @@ fn operation(route: &Route, described: &Described) -> Operation {
         .tag(described.tag)
         .operation_id(Some(described.id))
         .summary(Some(described.summary));
-    if let Some((name, _)) = route.path.variable {
-        operation = operation.parameter(parameter(ParameterIn::Path, name, described.variable, text()));
+    for (name, about) in route.path.names().zip(described.variables) {
+        operation = operation.parameter(parameter(ParameterIn::Path, name, about, text()));
     }
     for (name, place, description, schema) in described.parameters {
         operation = operation.parameter(parameter(place(), name, description, schema()));
@@ -333,7 +337,7 @@ mod tests {
             assert_eq!(call.body.is_some(), route.takes_body, "{template}");
             let queries = call.parameters.iter().any(|(_, place, ..)| place() == ParameterIn::Query);
             assert_eq!(queries, route.takes_query, "{template}");
-            assert_eq!(call.variable.is_empty(), route.path.variable.is_none(), "{template}");
+            assert_eq!(call.variables.len(), route.path.names().count(), "{template}");
         }
         let ids: BTreeSet<_> = CALLS.iter().map(|call| call.id).collect();
         assert_eq!(ids.len(), CALLS.len(), "each has an id of its own");
@@ -397,8 +401,10 @@ mod tests {
             assert!(text.contains(&row), "the table of problems lacks {row}");
         }
         for call in CALLS {
-            let named =
-                format!("{} {}", call.method, call.path.replace("{id}", "ID").replace("{token}", "TOKEN"));
+            let path = [("{id}", "ID"), ("{token}", "TOKEN"), ("{user}", "USER")];
+            let path =
+                path.iter().fold(call.path.to_owned(), |path, (name, shown)| path.replace(name, shown));
+            let named = format!("{} {path}", call.method);
             assert!(text.contains(&named), "docs/api.md lacks {named}");
         }
     }

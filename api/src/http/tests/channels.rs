@@ -17,7 +17,6 @@ async fn a_channel_is_created_listed_and_deleted() {
     for taken in ["général", "GE\u{301}NE\u{301}RAL"] {
         owner.post("/api/channels", &json!({"name": taken})).await.problem(409, "name_taken");
     }
-    owner.post("/api/channels", &json!({"name": "x", "private": true})).await.problem(400, "not_supported");
     owner.post("/api/channels", &json!({"name": "a  b"})).await.problem(400, "bad_name");
     owner.post("/api/channels", &json!({"name": "x".repeat(1 << 18)})).await.problem(400, "bad_name");
     let said = bob.say(&text(&channel, "id"), "hello").await;

@@ -7,6 +7,7 @@ mod channels;
 mod edges;
 mod history;
 mod past;
+mod private;
 mod starting;
 
 use std::net::SocketAddr;
@@ -188,6 +189,11 @@ impl Somebody {
 
     async fn create_channel(&self, name: &str) -> Value {
         self.post("/api/channels", &serde_json::json!({"name": name})).await.json(201)
+    }
+
+    async fn create_private(&self, name: &str) -> String {
+        let body = serde_json::json!({"name": name, "private": true});
+        text(&self.post("/api/channels", &body).await.json(201), "id")
     }
 
     async fn say(&self, channel: &str, body: &str) -> Value {

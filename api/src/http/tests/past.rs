@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use scrollback_log::data_dir::DataDir;
 use scrollback_log::{Deletion, LogOptions, NewRecord};
 use scrollback_projections::facts;
-use scrollback_projections::testing::{Dice, History};
+use scrollback_projections::testing::{Channel, Dice, History, User};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -63,9 +63,16 @@ impl Model<'_> {
         shown
     }
 
-    fn channels(&self, at: Offset) -> Vec<Value> {
+    /// Whether `reader` may see it now, or could when it was deleted.
+    fn sees(&self, reader: &User, channel: &Channel) -> bool {
+        !channel.private
+            || reader.role == Role::Owner
+            || channel.members.iter().any(|(member, _)| *member == reader.offset)
+    }
+
+    fn channels(&self, at: Offset, reader: &User) -> Vec<Value> {
         let mut all = Vec::new();
-        for channel in &self.history.channels {
+        for channel in self.history.channels.iter().filter(|channel| self.sees(reader, channel)) {
             if !self.was(at, channel.offset, channel.deleted) {
                 continue;
             }
@@ -132,19 +139,23 @@ async fn walk(who: &Somebody, channel: &str, at: u64, limit: usize, from_oldest:
     }
 }
 
-async fn compare(dice: Vec<Dice>, ats: Vec<u32>, limit: usize) {
+async fn compare(dice: Vec<Dice>, ats: Vec<u32>, limit: usize, who: prop::sample::Index) {
     let history = History::new(&dice);
-    let Some(user) = history.users.iter().find(|user| user.active) else { return };
+    let active: Vec<&User> = history.users.iter().filter(|user| user.active).collect();
+    if active.is_empty() {
+        return;
+    }
+    let user = who.get(&active);
     let world = World::on(written(&history), |_| {}).await;
     let reader = world.known(user.offset);
     let model = Model { history: &history, world: &world };
     let head = history.head().0;
     for at in ats.iter().map(|at| u64::from(*at) % (head + 1)).chain([0, head]) {
         let channels = reader.get(&format!("/api/channels?at={at}")).await.json(200);
-        assert_eq!(channels["channels"], json!(model.channels(Offset(at))), "at {at} of {head}");
+        assert_eq!(channels["channels"], json!(model.channels(Offset(at), user)), "at {at} of {head}");
         for channel in &history.channels {
             let id = model.id(IdKind::Channel, channel.offset);
-            if model.was(Offset(at), channel.offset, channel.deleted) {
+            if model.sees(user, channel) && model.was(Offset(at), channel.offset, channel.deleted) {
                 let expected = model.messages(Offset(at), channel.offset);
                 for from_oldest in [true, false] {
                     let walked = walk(&reader, &id, at, limit, from_oldest).await;
@@ -167,8 +178,9 @@ proptest! {
         dice in vec(any::<Dice>(), 1..80),
         ats in vec(any::<u32>(), 1..5),
         limit in 1_usize..8,
+        who: prop::sample::Index,
     ) {
-        Runtime::new().unwrap().block_on(compare(dice, ats, limit));
+        Runtime::new().unwrap().block_on(compare(dice, ats, limit, who));
     }
 }
 

@@ -14,7 +14,7 @@ struct Wish {
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
-    (0_u8..12, any::<u8>(), any::<u8>(), 0_u8..6).prop_map(|(what, pick, actor, number)| Wish {
+    (0_u8..16, any::<u8>(), any::<u8>(), 0_u8..6).prop_map(|(what, pick, actor, number)| Wish {
         what,
         pick,
         actor,
@@ -47,7 +47,9 @@ fn command(world: &World, wish: &Wish) -> Option<Command> {
         0 => Command::AddUser { name: a_name, role, credential },
         1 => change(picked(&people, wish.pick)?, Some(role), None, Some(actor)),
         2 => change(picked(&people, wish.pick)?, None, Some(wish.number < 4), None),
-        3 => Command::CreateChannel { creator: actor, name: a_name, key },
+        3 => {
+            Command::CreateChannel { creator: actor, name: a_name, private: wish.pick.is_multiple_of(2), key }
+        }
         4 => Command::DeleteChannel { channel: channel?, by: actor },
         5 | 6 => Command::SendMessage { channel: channel?, sender: actor, body: "x".into(), key },
         7 => Command::DeleteMessage { message: picked(&messages, wish.pick)?, by: actor },
@@ -65,6 +67,9 @@ fn command(world: &World, wish: &Wish) -> Option<Command> {
         10 => {
             Command::IssueInvitation { issuer: actor, secret: credential, lifetime: Duration::from_secs(60) }
         }
+        11 | 12 => Command::AddMember { channel: channel?, user: picked(&people, wish.number)?, by: actor },
+        13 => Command::RemoveMember { channel: channel?, user: picked(&people, wish.number)?, by: actor },
+        14 => Command::CreateChannel { creator: actor, name: a_name, private: true, key: None },
         _ => {
             let open: Vec<_> = views.invitations().iter().map(|(offset, _)| offset).collect();
             Command::AcceptInvitation { invitation: picked(&open, wish.pick)?, name: a_name, credential }
@@ -72,7 +77,46 @@ fn command(world: &World, wish: &Wish) -> Option<Command> {
     })
 }
 
+/// The channel that somebody asks something of, and who.
+fn asked_of(command: &Command) -> Option<(Offset, Offset)> {
+    match command {
+        Command::DeleteChannel { channel, by }
+        | Command::AddMember { channel, by, .. }
+        | Command::RemoveMember { channel, by, .. }
+        | Command::SendMessage { channel, sender: by, .. } => Some((*channel, *by)),
+        Command::DeleteMessage { message, by } => Some((message.channel, *by)),
+        _ => None,
+    }
+}
+
 proptest! {
+    /// Whoever may not see a private channel comes to nothing in it, also within a batch, and changes nothing.
+    #[test]
+    fn nobody_does_anything_in_a_channel_that_they_may_not_see(
+        batches in proptest::collection::vec(proptest::collection::vec(wish(), 1..6), 1..20)
+    ) {
+        let mut world = World::with_people();
+        for batch in batches {
+            let commands: Vec<_> = batch.iter().filter_map(|wish| command(&world, wish)).collect();
+            for command in commands {
+                let hidden = asked_of(&command).is_some_and(|(channel, by)| {
+                    let views = &world.views;
+                    let person = views.people().get(by).unwrap();
+                    let sees = (person.active && person.role == Role::Owner)
+                        || views.channels().get(channel).is_none_or(|known| !known.private)
+                        || views.memberships().is_member(channel, by);
+                    !sees && person.active
+                });
+                let before = world.views.at();
+                let answer = world.one(command);
+                if hidden && !matches!(answer, Answer::Before(_)) {
+                    prop_assert_eq!(answer, Answer::Refused(Refusal::NotFound));
+                    prop_assert_eq!(world.views.at(), before);
+                }
+            }
+        }
+    }
+
     /// The overlay's promise, and that every record that is decided can be folded (`append` panics otherwise).
     #[test]
     fn a_batch_is_decided_as_its_commands_would_be_one_by_one(
