@@ -9,8 +9,8 @@ use warp::reply::Response;
 
 use super::filter::Filters;
 use super::poll::{Poll, Polled};
-use super::resume::ResumeFrom;
 use super::sse::Sse;
+use super::start::Start;
 use super::{Ending, Reader, StreamError, Streams};
 use crate::http::handoff::Handoff;
 use crate::http::problem::{Code, Problem};
@@ -34,12 +34,11 @@ pub async fn events(
     mut query: Query,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let parameter = query.take("resume_point")?;
+    let start = Start::take(&mut query, "resume_point", last_event_id(headers)?)?;
     let filters = Filters::take(&mut query, &streams.origins())?;
     query.finish()?;
-    let from = ResumeFrom::read(last_event_id(headers)?, parameter.as_deref())?;
     refuse_while_ending(&streams)?;
-    let resume = streams.resume(from).await?;
+    let resume = streams.resume(&start, &streams.selection(reader.user(), &filters)).await?;
 
     let mut response = Response::default();
     let headers = response.headers_mut();
@@ -62,15 +61,14 @@ pub async fn poll(
     reader: Arc<dyn Reader>,
     mut query: Query,
 ) -> Result<Vec<u8>, Problem> {
-    let after = query.take("after")?;
+    let start = Start::take(&mut query, "after", None)?;
     let filters = Filters::take(&mut query, &streams.origins())?;
     let wait = query.take_number("wait", 0, streams.limits.poll_wait_max.as_secs())?.unwrap_or(0);
     let limit = query.take_number("limit", 1, PAGE_EVENTS_MAX)?.unwrap_or(PAGE_EVENTS_DEFAULT);
     query.finish()?;
-    let after = ResumeFrom::read(None, after.as_deref())?;
     refuse_while_ending(&streams)?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let poll = Poll { after, filters, wait: Duration::from_secs(wait), limit };
+    let poll = Poll { start, filters, wait: Duration::from_secs(wait), limit };
     match streams.poll(reader, poll).await? {
         Polled::Page(json) => Ok(json),
         Polled::Revoked => Err(Problem::plain(Code::Unauthenticated)),
@@ -89,8 +87,12 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
 fn refuse_while_ending(streams: &Streams) -> Result<(), Problem> {
     match streams.pulse.borrow().ending {
         None | Some(Ending::Storage) => Ok(()),
-        Some(Ending::Shutdown) => Err(Problem::plain(Code::Draining).retry_after(Duration::from_secs(1))),
+        Some(Ending::Shutdown) => Err(draining()),
     }
+}
+
+fn draining() -> Problem {
+    Problem::plain(Code::Draining).retry_after(Duration::from_secs(1))
 }
 
 impl From<StreamError> for Problem {
@@ -98,6 +100,7 @@ impl From<StreamError> for Problem {
         match error {
             StreamError::Read(error) => error.into(),
             StreamError::Fact(error) => error.into(),
+            StreamError::Stopping => draining(),
             StreamError::Died => Problem::plain(Code::Internal),
         }
     }

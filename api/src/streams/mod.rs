@@ -19,6 +19,7 @@ pub mod frame;
 pub mod http;
 mod json;
 mod line;
+mod look_back;
 mod passes;
 pub mod poll;
 pub mod pulse;
@@ -29,6 +30,7 @@ pub mod ring;
 pub mod selection;
 mod sight;
 pub mod sse;
+pub mod start;
 pub mod subscription;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -51,9 +53,11 @@ pub use pulse::{Ending, Pulse};
 
 use crate::figures::{Figures, figures};
 use crate::settings::StreamLimits;
+use filter::Filters;
 use passes::Passes;
 use ring::Ring;
-use selection::Selections;
+use selection::{Selection, Selections, What};
+use sight::Sight;
 use ws::sessions::Sessions;
 
 /// At a stop, streams end one after the other over this long for each of them, so that not all clients come back at once.
@@ -109,6 +113,9 @@ pub enum StreamError {
     /// The reading thread ended without an answer.
     #[error("the thread that read the log for a stream has died")]
     Died,
+    /// The server stops, so that it is no use to look further for where a stream would have begun.
+    #[error("the server stops")]
+    Stopping,
 }
 
 /// What the streams of a server read from, and what tells them to end.
@@ -117,7 +124,7 @@ pub struct Sources {
     pub log: Arc<Log>,
     /// The recent frames of that log.
     pub ring: Arc<Ring>,
-    /// The views of that log: its origins, and who may see what.
+    /// The views of that log: its origins, its index of times, and who may see what.
     pub views: Arc<RwLock<Views>>,
     /// Changes at every revocation, after the revoked [`Reader`] says so.
     pub revocations: watch::Receiver<u64>,
@@ -199,6 +206,12 @@ impl Streams {
 
     fn origins(&self) -> Origins {
         self.look(|views| views.origins().clone())
+    }
+
+    /// What a user gets who asks for this, by the rights of now.
+    fn selection(&self, user: Offset, filters: &Filters) -> Arc<Selection> {
+        let sight = self.look(|views| Sight::of(views, user));
+        self.selections.get(&What { filters: filters.clone(), sight })
     }
 
     fn known(&self) -> Known {

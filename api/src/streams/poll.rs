@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use super::control::Bye;
 use super::cut::{Cut, Form};
 use super::filter::Filters;
-use super::resume::{Resume, ResumeFrom};
+use super::resume::Resume;
+use super::start::Start;
 use super::subscription::{Step, Subscription};
 use super::{Chunk, Position, Reader, StreamError, Streams};
 use crate::figures::Figures;
@@ -23,8 +24,8 @@ const LOOK_MIN: Duration = Duration::from_secs(1);
 /// What a poll asks for.
 #[derive(Clone, Debug)]
 pub struct Poll {
-    /// Where the client stands.
-    pub after: ResumeFrom,
+    /// Where the page begins.
+    pub start: Start,
     /// Which events it wants.
     pub filters: Filters,
     /// How long it waits for the first event.
@@ -66,10 +67,10 @@ impl Streams {
     /// When the log cannot be read.
     pub async fn poll(self: &Arc<Self>, reader: Arc<dyn Reader>, poll: Poll) -> Result<Polled, StreamError> {
         let _open = Open::count(self.figures);
-        let Poll { after, filters, wait, limit } = poll;
+        let Poll { start, filters, wait, limit } = poll;
         let until = Instant::now() + wait;
         let look_until = until.max(Instant::now() + LOOK_MIN);
-        let resume = self.resume(after).await?;
+        let resume = self.resume(&start, &self.selection(reader.user(), &filters)).await?;
         if resume.position().is_none() {
             return Ok(Polled::Page(answer(resume, &Chunk::default(), None, self.log.head().offset)));
         }

@@ -1,23 +1,12 @@
-//! Where a reader wants to go on, and whether this log can take it from there.
+//! Whether this log can take a reader on from where it wants to begin.
 
 use std::sync::Arc;
 
-use scrollback_log::{Offset, ResumePoint};
+use scrollback_log::Offset;
 
+use super::selection::Selection;
+use super::start::Start;
 use super::{Position, StreamError, Streams};
-use crate::http::problem::{Code, Problem};
-
-/// The word for the present head.
-const NOW: &str = "now";
-
-/// What a reader says of its past.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResumeFrom {
-    /// It has seen all up to here.
-    Point(ResumePoint),
-    /// It wants only what comes.
-    Now,
-}
 
 /// Whether a reader's past is this log's past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,27 +17,6 @@ pub enum Resume {
     Ahead,
     /// The tag is not this log's: the reader has seen another history.
     OtherHistory,
-}
-
-impl ResumeFrom {
-    /// Where a reader without a past begins.
-    pub const BEGINNING: ResumeFrom = ResumeFrom::Point(ResumePoint { offset: Offset::BEGINNING, tag: None });
-
-    /// Reads what a request says: the `Last-Event-ID` header, which wins because a browser sends it by itself to the
-    /// address it first asked, or else the parameter.
-    ///
-    /// # Errors
-    /// [`Code::BadResumePoint`] for anything but an offset, a resume token or, in the parameter, `now`.
-    pub fn read(header: Option<&[u8]>, parameter: Option<&str>) -> Result<ResumeFrom, Problem> {
-        let point = |text: &str| ResumePoint::parse(text).map(ResumeFrom::Point);
-        let from = match (header, parameter) {
-            (Some(header), _) => std::str::from_utf8(header).ok().and_then(point),
-            (None, Some(NOW)) => Some(ResumeFrom::Now),
-            (None, Some(parameter)) => point(parameter),
-            (None, None) => Some(ResumeFrom::BEGINNING),
-        };
-        from.ok_or(Problem::plain(Code::BadResumePoint))
-    }
 }
 
 impl Resume {
@@ -70,39 +38,53 @@ impl Resume {
 }
 
 impl Streams {
-    /// Compares a reader's past with the log's. Reads the log only for a point that is neither recent nor the beginning.
+    /// Finds the place that a stream with this selection begins at, and compares a reader's past with the log's. Reads the log
+    /// for a place that is neither recent nor the beginning; for [`Start::Last`] as much of it as holds so many events.
     ///
     /// # Errors
     /// When the log cannot be read there.
-    pub async fn resume(self: &Arc<Self>, from: ResumeFrom) -> Result<Resume, StreamError> {
+    pub async fn resume(
+        self: &Arc<Self>,
+        start: &Start,
+        selection: &Arc<Selection>,
+    ) -> Result<Resume, StreamError> {
         let head = Position::from(self.log.head());
-        let ResumeFrom::Point(point) = from else { return Ok(Resume::Ok(head)) };
+        let point = match *start {
+            Start::After(point) => point,
+            Start::Now => return Ok(Resume::Ok(head)),
+            Start::Last(count) => return Ok(Resume::Ok(self.before_last(count, selection).await?)),
+            Start::Since(time) => return Ok(Resume::Ok(self.before_time(time).await?)),
+        };
         if point.offset > head.offset {
             // The head never goes back within a run of the log, so a token from beyond it was given in one that a restore or
             // a rollback has ended.
             let is_of_another_run = point.tag.is_some() && self.origins().count() > 1;
             return Ok(if is_of_another_run { Resume::OtherHistory } else { Resume::Ahead });
         }
-        let known = if point.offset == head.offset {
-            Some(head)
-        } else if point.offset == Offset::BEGINNING {
-            Some(Position::BEGINNING)
-        } else {
-            self.ring.position(point.offset)
-        };
-        let position = match known {
-            Some(position) => position,
-            None => {
-                let offset = point.offset;
-                let tag = self.on_log(move |streams| Ok(streams.log.tag_at(offset)?)).await?;
-                // A record at or below the head has a tag; if it had none, the reader would be beyond it.
-                let Some(tag) = tag else { return Ok(Resume::Ahead) };
-                Position { offset, tag }
-            }
-        };
+        // A record at or below the head has a tag; if it had none, the reader would be beyond it.
+        let Some(position) = self.position(point.offset).await? else { return Ok(Resume::Ahead) };
         Ok(match point.tag {
             Some(tag) if tag != position.tag => Resume::OtherHistory,
             _ => Resume::Ok(position),
         })
+    }
+
+    /// The position at `offset`; none beyond the head.
+    ///
+    /// # Errors
+    /// When the log cannot be read there.
+    pub(super) async fn position(self: &Arc<Self>, offset: Offset) -> Result<Option<Position>, StreamError> {
+        let head = Position::from(self.log.head());
+        if offset == head.offset {
+            return Ok(Some(head));
+        }
+        if offset == Offset::BEGINNING {
+            return Ok(Some(Position::BEGINNING));
+        }
+        if let Some(position) = self.ring.position(offset) {
+            return Ok(Some(position));
+        }
+        let tag = self.on_log(move |streams| Ok(streams.log.tag_at(offset)?)).await?;
+        Ok(tag.map(|tag| Position { offset, tag }))
     }
 }

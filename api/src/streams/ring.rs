@@ -263,6 +263,27 @@ impl Ring {
         Offset(self.rights_at.load(Ordering::Acquire))
     }
 
+    /// Shows the frames of the records from `head` back until `visit` says no. Returns the oldest record that it came to; none
+    /// when it does not hold `head`.
+    pub fn each_back(&self, head: Offset, mut visit: impl FnMut(Offset, &Frame) -> bool) -> Option<Offset> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let (newest, _) = segments.find(head)?;
+        let mut reached = head;
+        for segment in segments.deque.range(..=newest).rev() {
+            let held = segment
+                .entries
+                .len()
+                .min(usize::try_from(head.0 - segment.first.0 + 1).unwrap_or(usize::MAX));
+            for (place, entry) in segment.entries[..held].iter().enumerate().rev() {
+                reached = Offset(segment.first.0 + place as u64);
+                if entry.frame.as_ref().is_some_and(|frame| !visit(reached, frame)) {
+                    return Some(reached);
+                }
+            }
+        }
+        Some(reached)
+    }
+
     /// The position at `offset`, if the ring still holds its record.
     #[must_use]
     pub fn position(&self, offset: Offset) -> Option<Position> {

@@ -39,6 +39,7 @@ mod rollback;
 mod seam;
 mod slow;
 mod smuggling;
+mod starts;
 mod state;
 mod steps;
 mod storage;

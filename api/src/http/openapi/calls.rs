@@ -10,8 +10,9 @@ use crate::http::problem::Code;
 use crate::http::shapes::{
     AddedMember, AuditPage, Boot, ChangePassword, ChangeUser, ChangedUser, Channel, Channels, CreateChannel,
     CreateToken, Credentials, Deleted, Invitation, Members, Message, Messages, NewInvitation, NewToken,
-    NewUser, Nothing, RemovedMember, SendMessage, SetUp, Tokens, User, Users, ViewsCheck,
+    NewUser, Nothing, RemovedMember, SendMessage, SetUp, Time, Tokens, User, Users, ViewsCheck,
 };
+use crate::streams::start::LAST_MAX;
 
 /// A schema, made when it is asked for.
 type Made = fn() -> RefOr<Schema>;
@@ -67,6 +68,20 @@ const AT: Parameter = (
     || ParameterIn::Query,
     "The state as it was at this offset, less what was erased since.",
     || whole_number(0, None),
+);
+
+const LAST: Parameter = (
+    "last",
+    || ParameterIn::Query,
+    "Begin so that this many of the newest events that match come; not beside another start.",
+    || whole_number(1, Some(LAST_MAX)),
+);
+
+const SINCE: Parameter = (
+    "since",
+    || ParameterIn::Query,
+    "Begin with what was recorded at this time or later; not beside another start.",
+    named::<Time>,
 );
 
 const FILTERS: [Parameter; 5] = [
@@ -374,9 +389,11 @@ pub(super) static CALLS: &[Described] = &[
             (
                 "Last-Event-ID",
                 || ParameterIn::Header,
-                "An offset or a resume token; wins over `resume_point`.",
+                "An offset or a resume token; wins over `resume_point`, `last` and `since`.",
                 resume_token,
             ),
+            LAST,
+            SINCE,
             FILTERS[0],
             FILTERS[1],
             FILTERS[2],
@@ -396,6 +413,8 @@ pub(super) static CALLS: &[Described] = &[
                 "An offset, a resume token, or `now`; the beginning if not given.",
                 resume_point,
             ),
+            LAST,
+            SINCE,
             (
                 "wait",
                 || ParameterIn::Query,

@@ -9,6 +9,7 @@ mod reading;
 mod rights;
 mod ring;
 mod serving;
+mod starts;
 mod threads;
 
 use std::sync::{Arc, Mutex, RwLock};

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use super::ring::{shown, sse};
 use super::{CHANNEL, OWNER, World, limits, said};
-use crate::http::problem::Code;
 use crate::settings::StreamLimits;
 use crate::streams::cursor::{Cursor, Next};
 use crate::streams::cut::Taken;
 use crate::streams::filter::Filters;
 use crate::streams::poll::{Poll, Polled};
-use crate::streams::resume::{Resume, ResumeFrom};
-use crate::streams::selection::What;
+use crate::streams::resume::Resume;
+use crate::streams::selection::{Selection, What};
+use crate::streams::start::Start;
 use crate::streams::{Position, Reader, StreamError, Streams};
 
 struct Live(AtomicBool);
@@ -32,7 +32,7 @@ impl Reader for Live {
     }
 }
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
@@ -50,29 +50,44 @@ fn talkative(ring_bytes_max: usize, messages: usize) -> World {
 }
 
 async fn position(streams: &Arc<Streams>, offset: Offset) -> Position {
-    let from = ResumeFrom::Point(ResumePoint { offset, tag: None });
-    streams.resume(from).await.unwrap().position().unwrap()
+    let start = Start::After(ResumePoint { offset, tag: None });
+    streams.resume(&start, &everything(streams)).await.unwrap().position().unwrap()
 }
 
 fn offsets(taken: &Taken) -> Vec<u64> {
     shown(&taken.chunk.bare()).iter().map(|event| event["offset"].as_u64().unwrap()).collect()
 }
 
-/// Moves a cursor of a reader that gets everything.
-async fn next(streams: &Arc<Streams>, cursor: &mut Cursor, head: Offset) -> Result<Next, StreamError> {
-    let everything = streams.selections.get(&What::default());
-    cursor.next(streams, head, sse(streams.limits.write_bytes_max), &everything).await
+/// The selection of a reader that gets everything.
+pub(super) fn everything(streams: &Streams) -> Arc<Selection> {
+    streams.selections.get(&What::default())
 }
 
-/// The offsets that a cursor shows until it is live.
+/// Moves a cursor of such a reader.
+async fn next(streams: &Arc<Streams>, cursor: &mut Cursor, head: Offset) -> Result<Next, StreamError> {
+    cursor.next(streams, head, sse(streams.limits.write_bytes_max), &everything(streams)).await
+}
+
+/// The offsets that a cursor shows such a reader until it is live.
 async fn read_all(
     streams: &Arc<Streams>,
     cursor: &mut Cursor,
     head: Offset,
 ) -> Result<Vec<u64>, StreamError> {
+    read_selected(streams, cursor, head, &everything(streams)).await
+}
+
+/// The same for what a selection wants.
+pub(super) async fn read_selected(
+    streams: &Arc<Streams>,
+    cursor: &mut Cursor,
+    head: Offset,
+    selection: &Arc<Selection>,
+) -> Result<Vec<u64>, StreamError> {
     let mut all = Vec::new();
+    let cut = sse(streams.limits.write_bytes_max);
     loop {
-        match next(streams, cursor, head).await? {
+        match cursor.next(streams, head, cut, selection).await? {
             Next::Live => return Ok(all),
             Next::Moved(taken) => all.extend(offsets(&taken)),
         }
@@ -159,53 +174,45 @@ fn a_resume_point_is_compared_with_this_logs_history() {
         run(async {
             let streams = world.streams(limits());
             let head = Position::from(world.log.head());
-            let point = |offset, tag: Option<Tag>| ResumeFrom::Point(ResumePoint { offset, tag });
+            let point = |offset, tag: Option<Tag>| Start::After(ResumePoint { offset, tag });
             for offset in [0, 1, 2, 700, head.offset.0 - 1, head.offset.0].map(Offset) {
                 let tag = world.log.tag_at(offset).unwrap().unwrap();
                 let ok = Resume::Ok(Position { offset, tag });
-                assert_eq!(streams.resume(point(offset, None)).await.unwrap(), ok);
-                assert_eq!(streams.resume(point(offset, Some(tag))).await.unwrap(), ok);
+                assert_eq!(streams.resume(&point(offset, None), &everything(&streams)).await.unwrap(), ok);
+                assert_eq!(
+                    streams.resume(&point(offset, Some(tag)), &everything(&streams)).await.unwrap(),
+                    ok
+                );
                 let other = point(offset, Some(Tag(tag.0 ^ 1)));
-                assert_eq!(streams.resume(other).await.unwrap(), Resume::OtherHistory, "{offset}");
+                assert_eq!(
+                    streams.resume(&other, &everything(&streams)).await.unwrap(),
+                    Resume::OtherHistory,
+                    "{offset}"
+                );
             }
             for offset in [head.offset.next(), Offset(u64::MAX)] {
                 for tag in [None, Some(head.tag)] {
-                    assert_eq!(streams.resume(point(offset, tag)).await.unwrap(), Resume::Ahead);
+                    assert_eq!(
+                        streams.resume(&point(offset, tag), &everything(&streams)).await.unwrap(),
+                        Resume::Ahead
+                    );
                 }
             }
-            assert_eq!(streams.resume(ResumeFrom::Now).await.unwrap(), Resume::Ok(head));
-            assert_eq!(streams.resume(ResumeFrom::BEGINNING).await.unwrap(), Resume::Ok(Position::BEGINNING));
+            assert_eq!(streams.resume(&Start::Now, &everything(&streams)).await.unwrap(), Resume::Ok(head));
+            assert_eq!(
+                streams.resume(&Start::BEGINNING, &everything(&streams)).await.unwrap(),
+                Resume::Ok(Position::BEGINNING)
+            );
         });
     }
 }
 
-#[test]
-fn the_header_wins_over_the_parameter_and_garbage_is_refused_in_both() {
-    let point = |text| ResumePoint::parse(text).map(ResumeFrom::Point).unwrap();
-    assert_eq!(ResumeFrom::read(None, None).unwrap(), ResumeFrom::BEGINNING);
-    assert_eq!(ResumeFrom::read(None, Some("now")).unwrap(), ResumeFrom::Now);
-    assert_eq!(ResumeFrom::read(None, Some("7-0000beef")).unwrap(), point("7-0000beef"));
-    assert_eq!(ResumeFrom::read(Some(b"8"), Some("7")).unwrap(), point("8"));
-    assert_eq!(ResumeFrom::read(Some(b"8"), Some("garbage")).unwrap(), point("8"));
-    for garbage in ["", "now ", "-1", "1-", "01"] {
-        assert_eq!(
-            ResumeFrom::read(None, Some(garbage)).unwrap_err().code(),
-            Code::BadResumePoint,
-            "{garbage:?}"
-        );
-        let header = ResumeFrom::read(Some(garbage.as_bytes()), Some("7"));
-        assert_eq!(header.unwrap_err().code(), Code::BadResumePoint, "{garbage:?}");
-    }
-    assert_eq!(ResumeFrom::read(Some(b"\xff"), None).unwrap_err().code(), Code::BadResumePoint);
-    assert_eq!(ResumeFrom::read(Some(b"now"), None).unwrap_err().code(), Code::BadResumePoint);
-}
-
 fn poll(after: &str, wait: u64, limit: usize) -> Poll {
-    let after = ResumeFrom::read(None, Some(after)).unwrap();
-    Poll { after, filters: Filters::default(), wait: Duration::from_secs(wait), limit }
+    let start = Start::from_parts(Some(after), None, None).unwrap();
+    Poll { start, filters: Filters::default(), wait: Duration::from_secs(wait), limit }
 }
 
-async fn page(streams: &Arc<Streams>, poll: Poll) -> Value {
+pub(super) async fn page(streams: &Arc<Streams>, poll: Poll) -> Value {
     match streams.poll(Arc::new(Live(AtomicBool::new(true))), poll).await.unwrap() {
         Polled::Page(json) => serde_json::from_slice(&json).unwrap(),
         Polled::Revoked => panic!("revoked"),

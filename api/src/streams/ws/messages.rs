@@ -30,6 +30,8 @@ pub(super) struct Open {
     pub(super) session: Option<String>,
     pub(super) filters: Option<Value>,
     pub(super) resume_point: Option<Value>,
+    pub(super) last: Option<u64>,
+    pub(super) since: Option<String>,
     pub(super) window: Option<u64>,
 }
 

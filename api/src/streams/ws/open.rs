@@ -7,7 +7,8 @@ use scrollback_log::{Offset, ResumePoint};
 use serde_json::Value;
 
 use super::super::filter::Filters;
-use super::super::resume::{Resume, ResumeFrom};
+use super::super::resume::Resume;
+use super::super::start::Start;
 use super::super::subscription::Subscription;
 use super::super::{Position, Streams};
 use super::flight::Flight;
@@ -25,12 +26,12 @@ const WINDOW_DEFAULT: usize = 1_000;
 
 /// Does as an `open` says. Returns what the client is told.
 pub(super) async fn open(streams: &Arc<Streams>, seats: &mut Seats, open: Open) -> Result<Bytes, Problem> {
-    let Open { id, session, filters, resume_point, window } = open;
+    let Open { id, session, filters, resume_point, last, since, window } = open;
     if seats.all.len() >= SESSIONS_MAX {
         return Err(too_many(format!("a socket has at most {SESSIONS_MAX} sessions")));
     }
     let window = read_window(window)?;
-    let asked = resume_point.as_ref().map(read_point).transpose()?;
+    let asked = read_start(resume_point.as_ref(), last, since.as_deref())?;
     let user = seats.reader.user();
     if let Some(session) = session {
         if seats.find(&session).is_some() {
@@ -48,7 +49,8 @@ pub(super) async fn open(streams: &Arc<Streams>, seats: &mut Seats, open: Open) 
         Some(filters) => Filters::from_json(&filters, &streams.origins())
             .map_err(|error| Problem::new(Code::BadFilters, error.to_string()))?,
     };
-    let resume = streams.resume(asked.unwrap_or(ResumeFrom::BEGINNING)).await?;
+    let selection = streams.selection(user, &filters);
+    let resume = streams.resume(&asked.unwrap_or(Start::BEGINNING), &selection).await?;
     let Some(at) = resume.position() else {
         let head = Position::from(streams.log.head());
         return Ok(frames::hello(id.as_deref(), None, resume, None, head, window));
@@ -65,15 +67,16 @@ async fn go_on(
     id: Option<&str>,
     seat: Seat,
     acknowledged: Offset,
-    asked: Option<ResumeFrom>,
+    asked: Option<Start>,
 ) -> Result<Bytes, Problem> {
-    let kept = ResumeFrom::Point(ResumePoint { offset: acknowledged, tag: None });
+    let kept = Start::After(ResumePoint { offset: acknowledged, tag: None });
+    let selection = streams.selection(seats.reader.user(), &seat.session.filters);
     let resume = match asked {
-        Some(asked) => match streams.resume(asked).await? {
-            Resume::Ok(at) if at.offset < acknowledged => streams.resume(kept).await?,
+        Some(asked) => match streams.resume(&asked, &selection).await? {
+            Resume::Ok(at) if at.offset < acknowledged => streams.resume(&kept, &selection).await?,
             other => other,
         },
-        None => streams.resume(kept).await?,
+        None => streams.resume(&kept, &selection).await?,
     };
     let Some(at) = resume.position() else {
         let head = Position::from(streams.log.head());
@@ -105,12 +108,22 @@ fn read_window(window: Option<u64>) -> Result<usize, Problem> {
     }
 }
 
-fn read_point(point: &Value) -> Result<ResumeFrom, Problem> {
-    match point {
-        Value::String(text) => ResumeFrom::read(None, Some(text)),
-        Value::Number(number) => ResumeFrom::read(None, Some(&number.to_string())),
-        _ => Err(Problem::plain(Code::BadResumePoint)),
+/// Where the client says that it begins; none if it says nothing of that.
+fn read_start(
+    point: Option<&Value>,
+    last: Option<u64>,
+    since: Option<&str>,
+) -> Result<Option<Start>, Problem> {
+    let point = match point {
+        None => None,
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        Some(_) => return Err(Problem::plain(Code::BadResumePoint)),
+    };
+    if point.is_none() && last.is_none() && since.is_none() {
+        return Ok(None);
     }
+    Ok(Some(Start::from_parts(point.as_deref(), last, since)?))
 }
 
 fn too_many(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
