@@ -124,7 +124,7 @@ impl Remote {
         let mut next = after.to_string();
         let mut end = None;
         loop {
-            let page = self.poll(&next, Duration::ZERO)?;
+            let page = self.poll(&format!("after={next}"), Duration::ZERO)?;
             let end = *end.get_or_insert(page.head);
             write_events(&page, out)?;
             let at = ResumePoint::parse(&page.next).map_or(page.head, |point| point.offset.0);
@@ -136,16 +136,18 @@ impl Remote {
         }
     }
 
-    /// Writes events as they come, for ever; goes on by itself when the server was away.
-    pub(crate) fn tail(&self, after: Option<ResumePoint>, out: &mut dyn Write) -> anyhow::Result<()> {
-        let mut next = after.map_or_else(|| "now".to_owned(), |point| point.to_string());
+    /// Writes events as they come, for ever; goes on by itself when the server was away. `start` is the parameter that says
+    /// where it begins.
+    pub(crate) fn tail(&self, start: String, filters: &[String], out: &mut dyn Write) -> anyhow::Result<()> {
+        let filters: String = filters.iter().map(|filter| format!("&filter={}", escaped(filter))).collect();
+        let mut next = start;
         let mut retry = RETRY_FIRST;
         loop {
-            match self.poll(&next, POLL_WAIT) {
+            match self.poll(&format!("{next}{filters}"), POLL_WAIT) {
                 Ok(page) => {
                     write_events(&page, out)?;
                     out.flush().context("writing to standard output")?;
-                    next = page.next;
+                    next = format!("after={}", page.next);
                     retry = RETRY_FIRST;
                 }
                 Err(error) if is_worth_another_try(&error) => {
@@ -177,8 +179,8 @@ impl Remote {
         serde_json::from_slice(&body).context("the server's answer does not say how a check stands")
     }
 
-    fn poll(&self, after: &str, wait: Duration) -> anyhow::Result<Page> {
-        let path = format!("/api/events/poll?after={after}&wait={}&limit={PAGE_EVENTS}", wait.as_secs());
+    fn poll(&self, query: &str, wait: Duration) -> anyhow::Result<Page> {
+        let path = format!("/api/events/poll?{query}&wait={}&limit={PAGE_EVENTS}", wait.as_secs());
         let body = self
             .runtime
             // The timer belongs to the runtime, so it must be made inside.
@@ -188,9 +190,12 @@ impl Remote {
             serde_json::from_slice(&body).context("the server's answer is not a page of events")?;
         match page.resume.as_str() {
             "ok" => Ok(page),
-            "ahead" => anyhow::bail!("the server's log ends at {} and does not reach {after}", page.head),
+            "ahead" => {
+                anyhow::bail!("the server's log ends at {} and does not reach {}", page.head, point(query))
+            }
             _ => anyhow::bail!(
-                "the server's log has another history than the one {after} comes from; start again"
+                "the server's log has another history than the one {} comes from; start again",
+                point(query)
             ),
         }
     }
@@ -306,6 +311,17 @@ fn trust() -> anyhow::Result<TlsConnector> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// The resume point in a poll's query.
+fn point(query: &str) -> &str {
+    let start = query.split('&').next().unwrap_or(query);
+    start.trim_start_matches("after=")
+}
+
+/// Any text as a part of a query.
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 fn write_events(page: &Page, out: &mut dyn Write) -> anyhow::Result<()> {

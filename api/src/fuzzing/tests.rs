@@ -8,6 +8,11 @@ fn every_kept_input_of_cursor_still_holds() {
 }
 
 #[test]
+fn every_kept_input_of_filters_still_holds() {
+    replay("filters", filters);
+}
+
+#[test]
 fn every_kept_input_of_http_head_still_holds() {
     replay("http_head", http_head);
 }
@@ -22,6 +27,7 @@ fn every_seed_holds() {
     for (target, seeds) in seeds() {
         let property = match target {
             "cursor" => cursor,
+            "filters" => filters,
             "http_head" => http_head,
             _ => import_line,
         };

@@ -1,7 +1,7 @@
 //! `tail`: events as they come from a server, or the newest ones of a data directory.
 
 use anyhow::Context;
-use scrollback_api::node;
+use scrollback_api::{node, timestamps};
 use scrollback_log::{Offset, ResumePoint};
 
 use crate::cli::{Common, Tail};
@@ -18,7 +18,13 @@ pub(crate) fn run(common: &Common, typed: &Tail) -> anyhow::Result<()> {
         .transpose()?;
     let mut out = std::io::stdout().lock();
     if let Some(remote) = Remote::of(&typed.from)? {
-        return remote.tail(after, &mut out);
+        let start = match (typed.last, typed.since, after) {
+            (Some(last), ..) => format!("last={last}"),
+            (None, Some(since), _) => format!("since={}", timestamps::show(since)),
+            (None, None, Some(point)) => format!("after={point}"),
+            (None, None, None) => "after=now".to_owned(),
+        };
+        return remote.tail(start, &typed.filter, &mut out);
     }
     let after = after.map_or(Offset::BEGINNING, |point| point.offset);
     Ok(node::export_newest(&common.data, after, typed.lines, &mut out)?)

@@ -191,6 +191,43 @@ fn tail_follows_a_server_over_a_restart() {
 }
 
 #[test]
+fn tail_begins_with_the_last_that_a_filter_chooses_or_with_what_came_since() {
+    let (mut server, mut owner, channel) = stopped();
+    server.start();
+    let token = owner.token("tail");
+    let (last, other) = (owner.say(&channel, "last"), owner.create_channel("other"));
+    let next = owner.say(&other, "next");
+    let url = format!("http://{}", server.address.get());
+    let here = format!(r#"[["channel","=","{channel}"],["event","=","sent"]]"#);
+    let there = format!(r#"[["channel","=","{other}"],["event","=","sent"]]"#);
+    let at = text(&last, "at");
+    let first = |arguments: &[&str]| -> Value {
+        let mut child = scrollback()
+            .env("SCROLLBACK_TOKEN", &token)
+            .args(["tail", "--server", &url])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        child.kill().unwrap();
+        wait(&mut child);
+        line.trim().parse().expect("a JSON line")
+    };
+    assert_eq!(first(&["--last", "1"])["offset"], next["offset"]);
+    assert_eq!(first(&["--last", "1", "--filter", &here])["offset"], last["offset"]);
+    assert_eq!(first(&["--last", "2", "--filter", &here, "--filter", &there])["offset"], last["offset"]);
+    assert_eq!(first(&["--since", &at])["offset"], last["offset"]);
+    for wrong in [&["--last", "0"][..], &["--filter", "x"], &["--last", "1", "--since", &at]] {
+        let refused = server.ask(&token, "tail", wrong);
+        assert!(refused.code.is_some_and(|code| code != 0), "{wrong:?}");
+    }
+}
+
+#[test]
 fn an_operator_keeps_the_users() {
     let (mut server, mut owner, _) = stopped();
     let user = |arguments: &[&str], password: Option<&str>| -> Ended {

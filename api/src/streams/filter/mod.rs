@@ -13,6 +13,8 @@
 
 mod condition;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod parameters;
 mod parse;
 #[cfg(any(test, feature = "fuzzing"))]
