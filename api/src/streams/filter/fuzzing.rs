@@ -47,5 +47,6 @@ pub(crate) fn filters_seeds() -> Vec<Vec<u8>> {
         r#"[[["at","=",1.5e300],["offset","=",-1]]]"#,
         r#"{"filters":[]}"#,
     ];
-    seeds.map(|seed| seed.as_bytes().to_vec()).to_vec()
+    let long = format!(r#"[[["type","=","{}"]]]"#, "\\u0001".repeat(160));
+    seeds.into_iter().chain([&*long]).map(|seed| seed.as_bytes().to_vec()).collect()
 }
