@@ -24,6 +24,7 @@ use warp::reply::Response;
 use super::addresses::{Addresses, Entered};
 pub use super::connection::Peer;
 use super::connection::{Handed, Limits, converse, refuse};
+use super::handoff::Opened;
 use super::tls::{Stranger, Tls};
 use crate::figures::figures;
 use crate::settings::Settings;
@@ -162,7 +163,8 @@ impl Connections<'_> {
         Some(())
     }
 
-    fn begin(&mut self, Handed { socket, stream, head, framing, entered }: Handed, held: Held) {
+    fn begin(&mut self, Handed { opened, stream, entered }: Handed, held: Held) {
+        let Opened { socket, head, framing, early } = opened;
         // Sockets belong to the runtime that watches them.
         let moved = {
             let _entered = self.streams.enter();
@@ -177,7 +179,7 @@ impl Connections<'_> {
                     let _held = (held, entered);
                     // A socket that is new to a runtime is taken for full until it is asked.
                     if matches!(timeout(write_timeout, socket.writable()).await, Ok(Ok(()))) {
-                        stream(socket, head, framing).await;
+                        stream(Opened { socket, head, framing, early }).await;
                     }
                     None
                 };

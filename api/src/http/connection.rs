@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use warp::reply::Response;
 
 use super::addresses::{Addresses, Entered};
-use super::handoff::{self, Framing, Handoff};
+use super::handoff::{self, Handoff, Opened};
 use super::head_guard::Fault;
 use super::problem::{Code, Problem};
 use super::wire::{Watch, Watched, Wire};
@@ -52,10 +52,8 @@ pub(super) struct Limits {
 
 /// A connection that becomes a stream.
 pub(super) struct Handed {
-    pub(super) socket: Socket,
+    pub(super) opened: Opened,
     pub(super) stream: handoff::Stream,
-    pub(super) head: Vec<u8>,
-    pub(super) framing: Framing,
     /// Of its client, if a proxy has brought it.
     pub(super) entered: Option<Entered>,
 }
@@ -137,10 +135,11 @@ where
         })
         .await
     };
-    let socket = connection.into_parts().io.into_inner().into_socket();
+    let parts = connection.into_parts();
+    let (socket, early) = (parts.io.into_inner().into_socket(), parts.read_buf);
     match (end, stream) {
         (End::HandedOff, Some((stream, head, framing, entered))) => {
-            Some(Handed { socket, stream, head, framing, entered })
+            Some(Handed { opened: Opened { socket, head, framing, early }, stream, entered })
         }
         (End::Refused(problem), _) => {
             refuse(socket, problem).await;

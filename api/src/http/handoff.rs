@@ -9,16 +9,28 @@ use std::io::Write;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use http::response::Parts;
-use http::{Extensions, Version};
+use http::{Extensions, StatusCode, Version};
 use warp::reply::Response;
 
 use crate::socket::Socket;
 pub use crate::streams::sse::Framing;
 
-/// What a connection becomes. It gets the socket, the answer's head, which must be sent first, and how what follows must
-/// be delimited.
-pub type Stream = Box<dyn FnOnce(Socket, Vec<u8>, Framing) -> Running + Send>;
+/// What a stream gets of the connection that it was.
+pub struct Opened {
+    /// The socket.
+    pub socket: Socket,
+    /// The answer's head, which must be sent first.
+    pub head: Vec<u8>,
+    /// How what follows must be delimited, if the stream is a body.
+    pub framing: Framing,
+    /// What the client has said behind its request.
+    pub early: Bytes,
+}
+
+/// What a connection becomes.
+pub type Stream = Box<dyn FnOnce(Opened) -> Running + Send>;
 /// A stream that runs until it ends.
 pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -29,7 +41,7 @@ pub struct Handoff(Arc<Mutex<Option<Stream>>>);
 impl Handoff {
     /// The connection shall become this.
     #[must_use]
-    pub fn new(stream: impl FnOnce(Socket, Vec<u8>, Framing) -> Running + Send + 'static) -> Handoff {
+    pub fn new(stream: impl FnOnce(Opened) -> Running + Send + 'static) -> Handoff {
         Handoff(Arc::new(Mutex::new(Some(Box::new(stream)))))
     }
 
@@ -42,7 +54,7 @@ impl Handoff {
     pub(super) fn wrap(&self, wrap: impl FnOnce(Running) -> Running + Send + 'static) {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(stream) = slot.take() {
-            *slot = Some(Box::new(move |socket, head, framing| wrap(stream(socket, head, framing))));
+            *slot = Some(Box::new(move |opened| wrap(stream(opened))));
         }
     }
 
@@ -56,6 +68,12 @@ impl Handoff {
 /// The head of an answer that is to be followed by a stream, and how the stream is delimited for a client that spoke
 /// this version.
 pub(super) fn head(parts: &Parts, version: Version) -> (Vec<u8>, Framing) {
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        // It says itself what the connection becomes.
+        let mut head = start(parts, "HTTP/1.1");
+        head.extend_from_slice(b"\r\n");
+        return (head, Framing::Bare);
+    }
     let (name, framing, field) = if version == Version::HTTP_10 {
         ("HTTP/1.0", Framing::Bare, "")
     } else {

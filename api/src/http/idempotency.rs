@@ -25,20 +25,34 @@ const CONTEXT: &[u8] = b"scrollback idempotency key 1";
 pub(super) fn digest(call: &Call) -> Result<Option<KeyDigest>, Problem> {
     let mut given = call.headers.get_all(&HEADER).iter();
     let Some(key) = given.next() else { return Ok(None) };
-    let key = key.as_bytes();
+    if given.next().is_some() {
+        return Err(bad_key());
+    }
+    digest_of(call.caller()?.user, call.method.as_str(), call.path.as_str(), key.as_bytes()).map(Some)
+}
+
+/// The digest of a key that this user uses on this method and path.
+///
+/// # Errors
+/// [`Code::BadKey`].
+pub(super) fn digest_of(user: Offset, method: &str, path: &str, key: &[u8]) -> Result<KeyDigest, Problem> {
     let printable = key.iter().all(|byte| matches!(byte, b' '..=b'~'));
-    if given.next().is_some() || !printable || !(1..=KEY_BYTES_MAX).contains(&key.len()) {
-        let detail = format!("send one idempotency key of 1 to {KEY_BYTES_MAX} printable ASCII characters");
-        return Err(Problem::new(Code::BadKey, detail));
+    if !printable || !(1..=KEY_BYTES_MAX).contains(&key.len()) {
+        return Err(bad_key());
     }
     let mut hasher = blake3::Hasher::new();
-    hasher.update(CONTEXT).update(&call.caller()?.user.0.to_le_bytes());
+    hasher.update(CONTEXT).update(&user.0.to_le_bytes());
     // No method and no path contains a zero byte, so nothing can be told two ways.
-    hasher.update(call.method.as_str().as_bytes()).update(&[0]);
-    hasher.update(call.path.as_str().as_bytes()).update(&[0]).update(key);
+    hasher.update(method.as_bytes()).update(&[0]);
+    hasher.update(path.as_bytes()).update(&[0]).update(key);
     let mut digest = [0; 16];
     digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    Ok(Some(KeyDigest(digest)))
+    Ok(KeyDigest(digest))
+}
+
+fn bad_key() -> Problem {
+    let detail = format!("send one idempotency key of 1 to {KEY_BYTES_MAX} printable ASCII characters");
+    Problem::new(Code::BadKey, detail)
 }
 
 /// What a request asks for that its record bears, and a later one with the same key must not differ in.

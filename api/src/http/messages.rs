@@ -1,12 +1,13 @@
 //! Saying something, and taking it back.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::StatusCode;
 use scrollback_log::origin::Birthplace;
-use scrollback_log::{Origin, Record, Text};
+use scrollback_log::{Offset, Origin, Record, Text};
 use scrollback_projections::Origins;
-use scrollback_projections::facts::{self, Fact};
+use scrollback_projections::facts::{self, Fact, KeyDigest};
 use warp::reply::Response;
 
 use super::call::{Call, Server};
@@ -22,23 +23,34 @@ use crate::rights::channel_of;
 /// What an answer to a sent message has beside the text, and some more for what has to be escaped.
 const ANSWER_BYTES: usize = 320;
 
-/// `POST /api/channels/ID`. The path that every message takes: one look at the views, one command, one answer written
-/// from what is at hand.
+/// `POST /api/channels/ID`.
 pub(super) async fn send(call: Call) -> Result<Response, Problem> {
     let SendMessage { body } = body::parse(&call.body)?;
+    let (key, sender) = (idempotency::digest(&call)?, call.caller()?.user);
+    let message = post(&call.server, sender, call.variable(), body, key).await?;
+    Ok(reply::json_bytes(StatusCode::CREATED, message))
+}
+
+/// Sends a message to the channel with this id. The path that every message takes: one look at the views, one command, one
+/// answer written from what is at hand. Returns the message's JSON.
+pub(super) async fn post(
+    server: &Arc<Server>,
+    sender: Offset,
+    channel_id: &str,
+    body: String,
+    key: Option<KeyDigest>,
+) -> Result<Vec<u8>, Problem> {
     names::check_body(&body).map_err(|error| match error {
         BodyError::TooLarge => Problem::new(Code::MessageTooLarge, error.to_string()),
         BodyError::Blank | BodyError::Control => Problem::new(Code::BadBody, error.to_string()),
     })?;
-    let (server, sender) = (&call.server, call.caller()?.user);
     let unknown = || Problem::plain(Code::NotFound);
     let (channel, origin, sender_id) = {
         let views = server.views();
         let origins = views.origins();
-        let channel = ids::parse(IdKind::Channel, call.variable(), origins).ok_or_else(unknown)?;
+        let channel = ids::parse(IdKind::Channel, channel_id, origins).ok_or_else(unknown)?;
         (channel, origins.newest(), ids::show(IdKind::User, sender, origins))
     };
-    let key = idempotency::digest(&call)?;
     let command = Command::SendMessage { channel, sender, body: body.clone(), key };
     let (offset, time, gone) = match server.submit(command).await? {
         Answer::Done { offset, time, .. } => (offset, time, None),
@@ -58,7 +70,7 @@ pub(super) async fn send(call: Call) -> Result<Response, Problem> {
     let message = Message {
         id: Cow::Owned(id),
         at: Time(time),
-        channel: Cow::Borrowed(call.variable()),
+        channel: Cow::Borrowed(channel_id),
         sender: Some(Cow::Owned(sender_id)),
         sender_name: None,
         body: if gone.is_some() { "" } else { &body },
@@ -66,11 +78,13 @@ pub(super) async fn send(call: Call) -> Result<Response, Problem> {
         recorded_at: None,
         deleted_at: gone.map(|deletion| Time(deletion.time)),
     };
-    Ok(reply::sized_json(StatusCode::CREATED, &message, body.len() + ANSWER_BYTES))
+    let mut json = Vec::with_capacity(body.len() + ANSWER_BYTES);
+    serde_json::to_writer(&mut json, &message).map_err(unwritten)?;
+    Ok(json)
 }
 
 /// The id of a message born in the present origin, without another look at the views.
-fn message_id(origin: Origin, offset: scrollback_log::Offset) -> String {
+fn message_id(origin: Origin, offset: Offset) -> String {
     Birthplace { origin, offset }.show(IdKind::Message.letter()).to_string()
 }
 
@@ -128,8 +142,10 @@ pub(super) fn write_json(record: &Record<'_>, origins: &Origins, out: &mut Vec<u
         recorded_at: at.map(|_| Time(record.time)),
         deleted_at,
     };
-    serde_json::to_writer(out, &message).map_err(|error| {
-        tracing::error!(%error, "a message could not be written as JSON");
-        Problem::plain(Code::Internal)
-    })
+    serde_json::to_writer(out, &message).map_err(unwritten)
+}
+
+fn unwritten(error: serde_json::Error) -> Problem {
+    tracing::error!(%error, "a message could not be written as JSON");
+    Problem::plain(Code::Internal)
 }

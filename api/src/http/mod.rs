@@ -49,6 +49,7 @@ mod texts;
 mod tls;
 mod tokens;
 mod users;
+mod websocket;
 mod wire;
 
 use std::sync::Arc;

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+};
 use http::{HeaderValue, StatusCode};
 use scrollback_log::{ReadError, SubmitError};
 use serde::Serialize;
@@ -19,6 +21,8 @@ use crate::memory::ShortOfMemory;
 
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
+/// The version of WebSocket that there is.
+pub(super) const WEBSOCKET_VERSION: &str = "13";
 /// What a problem's `type` is the code appended to.
 const TYPE_PREFIX: &str = "urn:scrollback:problem:";
 /// When a client may try again what was refused because too much waited.
@@ -284,6 +288,10 @@ impl Problem {
         }
         if self.code.status() == StatusCode::UNAUTHORIZED.as_u16() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.code == Code::UpgradeRequired {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(WEBSOCKET_VERSION));
         }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

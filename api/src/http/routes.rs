@@ -29,7 +29,7 @@ use super::query::Query;
 use super::requests::Requested;
 use super::{
     accounts, admin, audit, backup, boot, channels, health, history, invitations, members, messages, openapi,
-    reply, root, streams, tokens, users,
+    reply, root, streams, tokens, users, websocket,
 };
 
 /// What a handler's call comes to.
@@ -50,6 +50,8 @@ pub(super) struct Route {
     pub(super) takes_body: bool,
     /// Whether its handler reads query parameters.
     pub(super) takes_query: bool,
+    /// Whether it begins something that a page of another origin must not, though it is a `GET`.
+    upgrades: bool,
     /// Whether a `HEAD` can be answered like a `GET`: not where a stream would begin.
     heads: bool,
     handler: fn(Call) -> Answering,
@@ -123,6 +125,7 @@ impl Route {
             of_state: false,
             takes_body: false,
             takes_query: false,
+            upgrades: false,
             heads: true,
             handler,
         }
@@ -171,6 +174,12 @@ pub(super) static ROUTES: &[Route] = &[
         ..Route::get(exact("/api/events"), handler!(streams::events)).with_query()
     },
     Route { heads: false, ..Route::get(exact("/api/events/poll"), handler!(streams::poll)).with_query() },
+    Route {
+        of_state: false,
+        heads: false,
+        upgrades: true,
+        ..Route::get(exact("/api/ws"), handler!(websocket::open))
+    },
     Route::delete(with("/api/messages/", "id", ""), handler!(messages::delete)),
     Route::get(exact("/api/channels"), handler!(channels::list)).with_query(),
     Route::post(exact("/api/channels"), handler!(channels::create)),
@@ -313,7 +322,8 @@ async fn admit<B: Buf>(
     if !route.before_setup {
         require_setup(server)?;
     }
-    server.edges.check_origin(&method, &headers, peer)?;
+    let unsafe_method = if route.upgrades { &Method::POST } else { &method };
+    server.edges.check_origin(unsafe_method, &headers, peer)?;
     let caller = if route.wants_caller { Some(server.authenticate(&headers)?) } else { None };
     let query = read_query(server, route, &query).await?;
     let address = server.edges.address(peer, &headers);

@@ -12,13 +12,13 @@ use crate::streams::{Reader, http};
 use crate::vault::Session;
 
 /// Who has opened a stream.
-struct Opener {
+pub(super) struct Opener {
     session: Arc<Session>,
     clock: Arc<dyn Clock>,
 }
 
 impl Opener {
-    fn of(call: &Call) -> Result<Opener, Problem> {
+    pub(super) fn of(call: &Call) -> Result<Opener, Problem> {
         let session = Arc::clone(&call.caller()?.session);
         Ok(Opener { session, clock: Arc::clone(&call.server.node.clock) })
     }

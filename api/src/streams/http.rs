@@ -12,7 +12,7 @@ use super::poll::{Poll, Polled};
 use super::sse::Sse;
 use super::start::Start;
 use super::{Ending, Reader, StreamError, Streams};
-use crate::http::handoff::Handoff;
+use crate::http::handoff::{Handoff, Opened};
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Query;
 
@@ -47,8 +47,9 @@ pub async fn events(
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     let stream = Sse::new(streams, reader, resume, filters);
-    Handoff::new(move |socket, head, framing| Box::pin(stream.run(socket, head, framing)))
-        .attach(&mut response);
+    let run =
+        move |Opened { socket, head, framing, .. }: Opened| Box::pin(stream.run(socket, head, framing)) as _;
+    Handoff::new(run).attach(&mut response);
     Ok(response)
 }
 
@@ -84,7 +85,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
 }
 
 /// A stream that began now would end at once.
-fn refuse_while_ending(streams: &Streams) -> Result<(), Problem> {
+pub(crate) fn refuse_while_ending(streams: &Streams) -> Result<(), Problem> {
     match streams.pulse.borrow().ending {
         None | Some(Ending::Storage) => Ok(()),
         Some(Ending::Shutdown) => Err(draining()),

@@ -165,10 +165,15 @@ impl Subscription {
         self.reached
     }
 
-    /// Where a reader stands that has got all that it was given before the last step; none if its past is not this log's.
+    /// Where a reader stands that has got all that is confirmed; none if its past is not this log's.
     #[must_use]
     pub fn given(&self) -> Option<Position> {
         self.given
+    }
+
+    /// All that it was given is with the client.
+    pub fn confirm(&mut self) {
+        self.given = self.cursor.as_ref().map(Cursor::at).or(self.given);
     }
 
     /// The client does not take what it gets: nothing is read ahead for it any more.
@@ -194,12 +199,12 @@ impl Subscription {
         self.ended()
     }
 
-    /// What to do next. All that the step before gave is taken for done.
+    /// What to do next. All that the step before gave is taken for confirmed.
     ///
     /// # Errors
     /// When the log cannot be read; it is over then, as damaged.
     pub async fn step(&mut self, pulses: &mut watch::Receiver<Pulse>, cut: Cut) -> Result<Step, StreamError> {
-        self.given = self.cursor.as_ref().map(Cursor::at).or(self.given);
+        self.confirm();
         let pulse = *pulses.borrow_and_update();
         if self.interrupt(&pulse).is_none() && pulse.ending == Some(Ending::Shutdown) {
             self.end(Bye::Shutdown);

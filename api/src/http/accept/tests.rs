@@ -43,7 +43,7 @@ pub(crate) async fn serve_by(tls: Option<Arc<Tls>>, settings: Settings) -> Serve
             match request.uri().path() {
                 "/wait" => notify.notified().await,
                 "/large" => response = Response::new(vec![b'x'; LARGE_BYTES].into()),
-                "/stream" => Handoff::new(|mut socket, mut head, _| {
+                "/stream" => Handoff::new(|Opened { mut socket, mut head, .. }| {
                     Box::pin(async move {
                         use tokio::io::AsyncWriteExt;
                         head.extend_from_slice(b"3\r\nabc\r\n0\r\n\r\n");

@@ -439,6 +439,12 @@ pub(super) static CALLS: &[Described] = &[
         ..chat("poll", "GET", "/api/events/poll", "The events after a place in the log, once.")
     },
     Described {
+        answers: (101, "", None),
+        effect: Effect::Reads,
+        problems: &[Code::UpgradeRequired, Code::BadRequest, Code::ForeignOrigin, Code::Draining],
+        ..chat("ws", "GET", "/api/ws", "Sessions over WebSocket: docs/api.md has the messages.")
+    },
+    Described {
         parameters: &[
             (
                 "before",

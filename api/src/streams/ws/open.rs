@@ -93,7 +93,7 @@ fn sit_down(streams: &Arc<Streams>, seats: &mut Seats, id: Option<&str>, seat: S
     let head = subscription.reached();
     let hello = frames::hello(id, Some(&session.id), resume, Some(at), head, session.window);
     let flight = Flight::new(session.window);
-    seats.all.push(Seated { seat, subscription, flight, sent: at.offset });
+    seats.all.push(Seated { seat, subscription, flight });
     hello
 }
 

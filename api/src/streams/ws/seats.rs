@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use scrollback_log::Offset;
 use tokio::sync::{Notify, watch};
 
 use super::super::line::{End, Waiter};
@@ -16,8 +15,6 @@ pub(super) struct Seated {
     pub(super) seat: Seat,
     pub(super) subscription: Subscription,
     pub(super) flight: Flight,
-    /// The newest event that it was sent.
-    pub(super) sent: Offset,
 }
 
 /// All that this socket has.

@@ -291,7 +291,8 @@ impl Talk {
     fn acknowledge(&mut self, session: &str, offset: Offset) -> Result<(), Problem> {
         let place = self.seats.find(session).ok_or(Problem::plain(Code::UnknownSession))?;
         let seated = &mut self.seats.all[place];
-        let stands = seated.subscription.given().map_or(seated.sent, |given| given.offset.max(seated.sent));
+        // With a past that is another log's there is no session.
+        let stands = seated.subscription.given().map_or(Offset::BEGINNING, |given| given.offset);
         if offset > stands {
             return Err(Problem::new(Code::BadAck, format!("the session was sent nothing beyond {stands}")));
         }
@@ -331,7 +332,6 @@ impl Talk {
                     seated.subscription.end(Bye::Replaced);
                     return Ok(Advanced::Moved);
                 };
-                seated.sent = taken.through.offset;
                 let begun = self.line.begin(&mut bytes)?;
                 drop(turn);
                 if !begun {
@@ -340,6 +340,7 @@ impl Talk {
                     self.seats.sending = None;
                     sent?;
                 }
+                self.seats.all[place].subscription.confirm();
                 Ok(Advanced::Moved)
             }
             Ok(Step::CaughtUp(at)) => {
