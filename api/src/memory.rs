@@ -3,7 +3,7 @@
 
 mod bound;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use crate::figures::figures;
 const RESERVE: u64 = 8;
 /// How often the group's bound is looked at, which an operator may change while the server runs.
 const BOUND_LIVES: Duration = Duration::from_secs(1);
+/// After how long without a refusal a shortage is over.
+const CALM: Duration = Duration::from_secs(10);
 
 /// Watches how much memory the process has, against how much it may have.
 #[derive(Clone, Debug)]
@@ -29,8 +31,39 @@ struct Inner {
     looked: Mutex<Option<(Instant, Option<u64>)>>,
     /// What was promised to work that is still under way.
     promised: AtomicU64,
-    /// Whether the last who asked was refused.
-    short: AtomicBool,
+    shortage: Mutex<Shortage>,
+}
+
+/// What the operator was told. Large and small asks alternate while memory is short, so who is granted something between two
+/// refusals ends nothing.
+#[derive(Debug, Default)]
+struct Shortage {
+    /// When somebody was last refused, if that was told and its end was not.
+    refused_at: Option<Instant>,
+}
+
+/// What there is to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    Begun,
+    Over,
+}
+
+impl Shortage {
+    /// Takes note of an ask and how it ended.
+    fn note(&mut self, refused: bool, now: Instant) -> Option<News> {
+        match (refused, self.refused_at) {
+            (true, before) => {
+                self.refused_at = Some(now);
+                before.is_none().then_some(News::Begun)
+            }
+            (false, Some(refused_at)) if now.duration_since(refused_at) >= CALM => {
+                self.refused_at = None;
+                Some(News::Over)
+            }
+            (false, _) => None,
+        }
+    }
 }
 
 /// Memory that some work may take, until it is dropped.
@@ -53,7 +86,7 @@ impl Memory {
             set: bytes_max,
             looked: Mutex::default(),
             promised: AtomicU64::new(0),
-            short: AtomicBool::new(false),
+            shortage: Mutex::default(),
         }))
     }
 
@@ -109,17 +142,14 @@ impl Inner {
         if short {
             figures().memory_refusals.increment(1);
         }
-        if self.short.swap(short, Ordering::Relaxed) != short {
-            let (used, bound) = (used.own >> 20, bytes_max >> 20);
-            if short {
-                tracing::warn!(
-                    used_mib = used,
-                    bound_mib = bound,
-                    "short of memory: what needs much is refused"
-                );
-            } else {
-                tracing::info!(used_mib = used, bound_mib = bound, "there is memory again");
+        let news = self.shortage.lock().unwrap_or_else(PoisonError::into_inner).note(short, Instant::now());
+        let (used_mib, bound_mib) = (used.own >> 20, bytes_max >> 20);
+        match news {
+            Some(News::Begun) => {
+                tracing::warn!(used_mib, bound_mib, "short of memory: what needs much is refused");
             }
+            Some(News::Over) => tracing::info!(used_mib, bound_mib, "there is memory again"),
+            None => {}
         }
         if short { Err(ShortOfMemory) } else { Ok(()) }
     }
@@ -168,6 +198,21 @@ mod tests {
         memory.room_for(6 << 30).unwrap();
         drop(memory.promise(6 << 30).unwrap());
         assert_eq!(memory.0.promised.load(Ordering::SeqCst), 0, "a refused promise is none");
+    }
+
+    #[test]
+    fn a_shortage_is_told_once_and_its_end_when_nobody_was_refused_for_a_while() {
+        let (mut shortage, start) = (Shortage::default(), Instant::now());
+        let mut note = |refused, millis| shortage.note(refused, start + Duration::from_millis(millis));
+        assert_eq!(note(false, 0), None);
+        assert_eq!(note(true, 1), Some(News::Begun));
+        for millis in 2..1_000 {
+            assert_eq!(note(millis % 2 == 0, millis), None, "large and small ones alternate");
+        }
+        assert_eq!(note(false, 10_900), None, "the last refusal was at 998");
+        assert_eq!(note(false, 10_998), Some(News::Over));
+        assert_eq!(note(false, 10_999), None);
+        assert_eq!(note(true, 11_000), Some(News::Begun));
     }
 
     #[test]

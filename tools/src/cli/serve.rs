@@ -92,6 +92,12 @@ pub(crate) struct Serve {
     /// How long a socket may take nothing of an answer or a stream before it ends as slow
     #[arg(long, env = "SCROLLBACK_WRITE_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration)]
     write_timeout: Duration,
+    /// The least that a stream's client must take a second, over each such time, while there is more for it; 0 for any
+    #[arg(long, env = "SCROLLBACK_STREAM_RATE_MIN", default_value = "4KiB", value_name = "SIZE")]
+    stream_rate_min: ByteSize,
+    /// How long a session over WebSocket is kept that no socket has
+    #[arg(long, env = "SCROLLBACK_SESSION_RETENTION", default_value = "5m", value_name = "TIME", value_parser = duration)]
+    session_retention: Duration,
     /// The most bytes of encoded frames kept for readers near the head
     #[arg(long, env = "SCROLLBACK_RING_BYTES_MAX", default_value = "16MiB", value_name = "SIZE")]
     ring_bytes_max: ByteSize,
@@ -156,6 +162,8 @@ impl Serve {
         settings.connections.body_timeout = self.body_timeout;
         settings.streams.heartbeat = self.heartbeat;
         settings.streams.write_timeout = self.write_timeout;
+        settings.streams.rate_min = self.stream_rate_min.as_u64();
+        settings.streams.session_retention = self.session_retention;
         settings.streams.ring_bytes_max = usize::try_from(self.ring_bytes_max.as_u64()).unwrap_or(usize::MAX);
         settings.storage.free_bytes_min = self.free_bytes_min.as_u64();
         settings.storage.cache_bytes = self.cache_bytes.as_u64();
