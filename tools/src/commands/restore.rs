@@ -88,10 +88,11 @@ fn told(restored: &Restored, dry_run: bool) -> String {
         }
     }
     lines.push(format!(
-        "carried over: {} deleted messages, {} deleted channels, the rights of {} users",
+        "carried over: {} deleted messages, {} deleted channels, the rights of {} users, {} memberships",
         carried.messages(),
         carried.channels(),
-        carried.users()
+        carried.users(),
+        carried.members()
     ));
     for owner in &carried.owners_kept {
         lines.push(format!("{owner:?} stays an owner, for there would be none left"));
@@ -128,7 +129,7 @@ fn value(restored: &Restored, dry_run: bool) -> serde_json::Value {
         "replaced": replaced,
         "carried": {
             "messages": carried.messages(), "channels": carried.channels(), "users": carried.users(),
-            "owners_kept": carried.owners_kept,
+            "memberships": carried.members(), "owners_kept": carried.owners_kept,
         },
         "head": head.offset, "messages": messages, "kept": kept, "dry_run": dry_run,
     })

@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use scrollback_log::remains::UNREADABLE_LISTED_MAX;
 use scrollback_log::{NewRecord, Offset, Record};
 use scrollback_projections::Views;
-use scrollback_projections::facts::{self, ChannelDeleted, Fact, MessageDeleted, Name, Role, UserChanged};
+use scrollback_projections::facts::{
+    self, ChannelDeleted, Fact, MembershipChanged, MessageDeleted, Name, Role, UserChanged,
+};
 
 use crate::node::NodeError;
 
@@ -16,6 +18,8 @@ pub(super) struct Since {
     common: Offset,
     deletions: Vec<Deleted>,
     users: BTreeMap<Offset, (Role, bool)>,
+    /// By channel and user, whether they were a member last.
+    members: BTreeMap<(Offset, Offset), bool>,
     lost: Lost,
     unknown: Vec<String>,
 }
@@ -43,6 +47,7 @@ pub struct Carried {
     messages: Vec<MessageDeleted>,
     channels: Vec<ChannelDeleted>,
     users: Vec<(UserChanged, String, String)>,
+    members: Vec<MembershipChanged>,
     /// Owners whose rights were taken away and are not, because there would be no owner left.
     pub owners_kept: Vec<String>,
 }
@@ -63,6 +68,9 @@ impl Since {
             }
             Ok(Fact::UserChanged(fact)) if fact.user <= self.common => {
                 self.users.insert(fact.user, (fact.role, fact.active));
+            }
+            Ok(Fact::MembershipChanged(fact)) if fact.channel.max(fact.user) <= self.common => {
+                self.members.insert((fact.channel, fact.user), fact.member);
             }
             Ok(Fact::MessageSent(_) | Fact::MessageImported(_)) => self.lost.messages += 1,
             Ok(Fact::ChannelCreated(_)) => self.lost.channels += 1,
@@ -120,6 +128,12 @@ impl Since {
             let fact = UserChanged { user, role, active, by: None };
             carried.users.push((fact, person.name.clone(), person.folded.clone()));
         }
+        for ((channel, user), member) in self.members {
+            let there = views.channels().get(channel).is_some() && views.people().get(user).is_some();
+            if there && views.memberships().is_member(channel, user) != member {
+                carried.members.push(MembershipChanged { channel, user, member, by: None });
+            }
+        }
         carried
     }
 }
@@ -143,13 +157,21 @@ impl Carried {
         self.users.len()
     }
 
-    /// The records that say it. Messages come before their channels.
+    /// How many users are members again, or no longer, of a private channel, as they were last.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The records that say it. Members and messages come before their channels.
     pub(super) fn records(&self) -> Result<Vec<NewRecord>, NodeError> {
         let users =
             self.users.iter().map(|(fact, shown, folded)| facts::record_with(fact, &Name { shown, folded }));
+        let members = self.members.iter().map(facts::record);
         let messages = self.messages.iter().map(facts::record);
         let channels = self.channels.iter().map(facts::record);
-        let records: Result<Vec<NewRecord>, _> = users.chain(messages).chain(channels).collect();
+        let records: Result<Vec<NewRecord>, _> =
+            users.chain(members).chain(messages).chain(channels).collect();
         records.map_err(NodeError::unencodable)
     }
 }

@@ -9,6 +9,7 @@ use scrollback_projections::facts::Role;
 use super::*;
 use crate::Node;
 use crate::commands::{Command, MessageRef};
+use crate::names::Name;
 use crate::node::backup::Backup;
 use crate::node::testing::{NOW, copy_dir, open, settings};
 use crate::vault::PasswordHash;
@@ -95,8 +96,23 @@ fn what_was_deleted_and_taken_away_after_the_backup_does_not_come_back() {
     let mut example = Example::new();
     let (owner, moderator, [one, two]) = (example.owner, example.moderator, example.channels);
     delete(example.node(), example.messages[0], one, owner);
-    let bytes = backup(example.node());
     let node = example.node();
+    let private = |name: &str| {
+        let name = Name::parse(name).unwrap();
+        node.done(Command::CreateChannel { creator: owner, name, private: true, key: None })
+    };
+    let [secret, ended] = ["secret", "ended"].map(private);
+    for channel in [secret, ended] {
+        node.done(Command::AddMember { channel, user: moderator, by: owner });
+    }
+    let bytes = backup(node);
+    for channel in [secret, ended] {
+        node.done(Command::RemoveMember { channel, user: moderator, by: owner });
+    }
+    node.done(Command::RemoveMember { channel: secret, user: owner, by: owner });
+    let back_since = node.done(Command::AddMember { channel: secret, user: owner, by: owner });
+    assert!(back_since > secret);
+    node.done(Command::DeleteChannel { channel: ended, by: owner });
     delete(node, example.messages[2], one, owner);
     node.done(Command::DeleteChannel { channel: two, by: moderator });
     node.done(Command::ChangeUser {
@@ -118,7 +134,8 @@ fn what_was_deleted_and_taken_away_after_the_backup_does_not_come_back() {
     assert_eq!((*common, unreadable.len()), (restored.backup.head.offset, 0));
     assert_eq!(*lost, Lost { messages: 1, channels: 0, users: 1 });
     let carried = &restored.carried;
-    assert_eq!((carried.messages(), carried.channels(), carried.users()), (2, 1, 1));
+    assert_eq!((carried.messages(), carried.channels()), (2, 2));
+    assert_eq!((carried.users(), carried.members()), (1, 2));
 
     let node = example.open();
     let live = live(&node);
@@ -133,6 +150,10 @@ fn what_was_deleted_and_taken_away_after_the_backup_does_not_come_back() {
         let person = views.people().get(moderator).unwrap();
         assert_eq!((person.role, person.active), (Role::Member, false));
         assert!(views.channels().get(two).is_none());
+        for channel in [secret, ended] {
+            let members: Vec<_> = views.memberships().members(channel).unwrap().keys().copied().collect();
+            assert_eq!(members, [owner], "who was removed is not a member again");
+        }
         assert_eq!(views.origins().count(), 2);
     }
     assert!(node.vault.authenticate(&session, NOW).is_none(), "a token outlived the restore");
