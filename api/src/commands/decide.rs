@@ -9,14 +9,15 @@ use std::collections::HashMap;
 use scrollback_log::{Decision, NewRecord, Offset, Stamp};
 use scrollback_projections::facts::{
     self, Action, Audited, Body, ChannelCreated, ChannelDeleted, ImportAdvanced, Imported, InvitationIssued,
-    Kept, KeyDigest, MembershipChanged, MessageDeleted, MessageImported, MessageSent, Reason, Role,
-    UserChanged, UserCreated, VaultKey,
+    Kept, KeyDigest, MessageDeleted, MessageImported, MessageSent, Reason, Role, UserChanged, UserCreated,
+    VaultKey,
 };
 
 use super::overlay::{Standing, State};
 use super::{Answer, Command, ExpiringChannel, ImportStep, MessageRef, Refusal};
 use crate::names::Name;
-use crate::rights::Rights;
+
+mod members;
 
 /// What a granted command becomes.
 enum Granted {
@@ -50,8 +51,8 @@ pub(super) fn decide(state: &mut State<'_>, command: &Command, stamp: Stamp) -> 
             create_channel(state, *creator, name, *private, *key, stamp)
         }
         Command::DeleteChannel { channel, by } => delete_channel(state, *channel, *by),
-        Command::AddMember { channel, user, by } => add_member(state, *channel, *user, *by, stamp),
-        Command::RemoveMember { channel, user, by } => remove_member(state, *channel, *user, *by),
+        Command::AddMember { channel, user, by } => members::add(state, *channel, *user, *by, stamp),
+        Command::RemoveMember { channel, user, by } => members::remove(state, *channel, *user, *by),
         Command::SendMessage { channel, sender, body, key } => {
             send_message(state, *channel, *sender, body, *key, stamp)
         }
@@ -174,35 +175,6 @@ fn delete_channel(state: &mut State<'_>, channel: Offset, by: Offset) -> Grantin
     records([ChannelDeleted { channel, by: Some(by), reason: Reason::Deleted }])
 }
 
-fn add_member(state: &mut State<'_>, channel: Offset, user: Offset, by: Offset, stamp: Stamp) -> Granting {
-    active(state, by)?;
-    private(state, channel, by)?;
-    // Whoever sees a private channel may add to it: its members, and owners.
-    if !state.standing(user).is_some_and(|standing| standing.active) {
-        return Err(Refusal::NotFound);
-    }
-    if let Some(since) = state.member_since(channel, user) {
-        return Ok(Granted::Before(since));
-    }
-    state.overlay.membership_changed(channel, user, Some(stamp.offset));
-    records([MembershipChanged { channel, user, member: true, by: Some(by) }])
-}
-
-fn remove_member(state: &mut State<'_>, channel: Offset, user: Offset, by: Offset) -> Granting {
-    let actor = active(state, by)?;
-    private(state, channel, by)?;
-    if state.member_since(channel, user).is_none() {
-        return Err(Refusal::NotFound);
-    }
-    // An owner need not be a member; nobody else sees the channel without being one.
-    let may_remove = user == by || actor.role >= Role::Moderator || state.has_created(by, channel);
-    if !may_remove {
-        return Err(Refusal::Forbidden);
-    }
-    state.overlay.membership_changed(channel, user, None);
-    records([MembershipChanged { channel, user, member: false, by: Some(by) }])
-}
-
 fn send_message(
     state: &mut State<'_>,
     channel: Offset,
@@ -314,14 +286,6 @@ fn import(state: &mut State<'_>, step: &ImportStep, stamp: Stamp) -> Granting {
 /// The standing of somebody who acts, who must be active.
 fn active(state: &State<'_>, user: Offset) -> Result<Standing, Refusal> {
     state.standing(user).filter(|standing| standing.active).ok_or(Refusal::Inactive)
-}
-
-/// The channel is there for somebody who acts, and has members.
-fn private(state: &State<'_>, channel: Offset, by: Offset) -> Result<(), Refusal> {
-    if !state.channel_is_seen(channel, by) {
-        return Err(Refusal::NotFound);
-    }
-    if state.is_private(channel) { Ok(()) } else { Err(Refusal::NotPrivate) }
 }
 
 fn message_deleted(message: &MessageRef, by: Option<Offset>, reason: Reason) -> MessageDeleted {

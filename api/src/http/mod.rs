@@ -35,6 +35,7 @@ mod members;
 mod messages;
 mod openapi;
 mod past;
+mod path;
 pub mod problem;
 pub mod query;
 mod reply;

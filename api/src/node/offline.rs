@@ -184,16 +184,21 @@ fn users(views: &Views) -> Vec<serde_json::Value> {
 }
 
 fn channels(views: &Views) -> Vec<serde_json::Value> {
+    let user = |user| ids::show(IdKind::User, user, views.origins());
     let shown = views.channels().iter().map(|(channel, known)| {
-        json!({
+        let mut shown = json!({
             "id": ids::show(IdKind::Channel, channel, views.origins()),
             "name": known.name,
             "at": timestamps::show(known.at).to_string(),
             "private": known.private,
-            "creator": known.creator.map(|creator| ids::show(IdKind::User, creator, views.origins())),
+            "creator": known.creator.map(user),
             "last_offset": known.last_offset,
             "messages": views.messages().of(channel).map_or(0, |messages| messages.len()),
-        })
+        });
+        if let Some(members) = views.memberships().members(channel) {
+            shown["members"] = members.keys().map(|member| user(*member)).collect();
+        }
+        shown
     });
     shown.collect()
 }

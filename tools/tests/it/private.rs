@@ -118,7 +118,8 @@ fn a_private_channel_is_hidden_joined_read_and_left_also_over_kills() {
 
     server.stop();
     let state = server.operate("replay", &["--to", &before_bob.to_string()]);
-    state.must_exit(0);
+    let state: Value = serde_json::from_str(&state.must_exit(0).stdout).unwrap();
+    assert_eq!(state["channels"][0]["members"], json!([ann_id]), "the operator sees all of it");
     server.operate("verify", &[]).must_exit(0);
 }
 

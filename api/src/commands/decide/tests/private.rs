@@ -1,5 +1,7 @@
 //! Private channels: who comes to what in them.
 
+use scrollback_projections::facts::MembershipChanged;
+
 use super::*;
 
 /// Created by [`MEMBER`].
