@@ -28,6 +28,9 @@ fn every_answer_to_generated_requests_is_described() {
     let url = format!("http://{}/api/openapi.json", server.address.get());
     let mut command = Command::new(home.join("venv/bin/schemathesis"));
     command.current_dir(&home).env("SCROLLBACK_IDENTITY", cookie.trim_start_matches("identity="));
+    let private = owner.post("/api/channels", &json!({"name": "private", "private": true})).ok(201);
+    let (_, joining) = owner.invite_member("joining");
+    command.env("SCROLLBACK_PRIVATE", text(&private, "id")).env("SCROLLBACK_JOINING", joining);
     command.env("SCROLLBACK_MEMBER", member).env("SCROLLBACK_SPARE_TOKEN", text(&spare, "id"));
     command.arg("--config-file").arg(manifest.join("tests/clients/schemathesis.toml")).args(["run", &url]);
     command.args(["--no-color", "--checks", "all", "--phases", "examples,coverage,fuzzing"]);
