@@ -111,7 +111,8 @@ impl State<'_> {
 
     /// Whether the channel is there for `user`.
     pub(super) fn channel_is_seen(&self, channel: Offset, user: Offset) -> bool {
-        self.channel_is_live(channel) && may_see(self, user, channel)
+        let is_seen = may_see(self, user, channel);
+        self.channel_is_live(channel) && is_seen
     }
 
     /// The record that made `user` a member of the private channel `channel`, if they are one.

@@ -107,8 +107,9 @@ impl Shelf {
     /// for this reader. The two must not differ in what is done, so nothing else decides it.
     fn look<T>(&self, server: &Server, look: impl FnOnce(&Views, &ChannelMessages) -> T) -> Option<T> {
         self.state.look(server, |views, now| {
+            let is_seen = may_see(now, self.reader, self.channel);
             let messages = views.messages().of(self.channel)?;
-            may_see(now, self.reader, self.channel).then(|| look(views, messages))
+            is_seen.then(|| look(views, messages))
         })
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let views = call.server.views();
     let unknown = || Problem::plain(Code::NotFound);
     let channel = ids::parse(IdKind::Channel, call.variable(), views.origins())
-        .filter(|channel| views.channels().get(*channel).is_some() && may_see(&*views, reader, *channel))
+        .filter(|channel| may_see(&*views, reader, *channel) && views.channels().get(*channel).is_some())
         .ok_or_else(unknown)?;
     let members = views.memberships().members(channel).ok_or_else(|| Problem::plain(Code::NotPrivate))?;
     let mut members: Vec<(Offset, Offset)> = members.iter().map(|(user, since)| (*since, *user)).collect();
