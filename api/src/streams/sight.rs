@@ -1,11 +1,12 @@
-//! What a reader may see of the events, at a moment.
+//! What a reader may see of the events, at a moment: [`crate::rights`], in a form that is cheap to ask for every event and to
+//! compare with another reader's.
 
 use roaring::RoaringTreemap;
 use scrollback_log::Offset;
 use scrollback_projections::Views;
-use scrollback_projections::facts::Role;
 
 use super::frame::{Audience, Frame};
+use crate::rights::Rights;
 
 /// What a reader may see. Two readers with the same rights have equal sights, so that they can share what is made for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -25,7 +26,7 @@ pub(super) enum Sight {
 impl Sight {
     /// What `user` may see now.
     pub(super) fn of(views: &Views, user: Offset) -> Sight {
-        if views.people().get(user).is_some_and(|person| person.active && person.role == Role::Owner) {
+        if views.is_active_owner(user) {
             return Sight::Everything;
         }
         let memberships = views.memberships();

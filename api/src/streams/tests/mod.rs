@@ -8,6 +8,7 @@ mod naive;
 mod reading;
 mod rights;
 mod ring;
+mod schema;
 mod serving;
 mod starts;
 mod threads;

@@ -14,6 +14,8 @@ mod protocol;
 mod seats;
 pub(super) mod sessions;
 mod talk;
+#[cfg(test)]
+pub(super) mod testing;
 
 use std::pin::Pin;
 

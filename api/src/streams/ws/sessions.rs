@@ -193,3 +193,85 @@ impl Sessions {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADA: Offset = Offset(2);
+    const BOB: Offset = Offset(3);
+
+    fn begin(sessions: &Sessions, nudge: &Arc<Notify>) -> Seat {
+        sessions.begin(ADA, Filters::default(), 10, Offset(5), nudge).ok().unwrap()
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_a_session_goes_on_after_what_is_acknowledged_and_the_one_before_says_nothing_more()
+    {
+        let sessions = Sessions::new(Duration::from_secs(60));
+        let (first_nudge, second_nudge) = (Arc::default(), Arc::default());
+        let first = begin(&sessions, &first_nudge);
+        first.acknowledge(Offset(9));
+        first.acknowledge(Offset(7));
+        let id = first.session.id.to_string();
+        assert!(first.turn().is_some());
+        let (second, acknowledged) = sessions.take(ADA, &id, &second_nudge).unwrap();
+        assert_eq!(acknowledged, Offset(9), "going back says nothing new");
+        assert!(first.turn().is_none() && second.turn().is_some());
+        first_nudge.notified().await;
+        first.acknowledge(Offset(20));
+        drop(first);
+        assert!(second.turn().is_some(), "the one before leaves nothing");
+        drop(second);
+        assert_eq!(sessions.take(ADA, &id, &second_nudge).unwrap().1, Offset(9));
+    }
+
+    #[test]
+    fn a_session_is_there_for_its_own_user_and_under_its_one_name() {
+        let sessions = Sessions::new(Duration::from_secs(60));
+        let nudge = Arc::default();
+        let seat = begin(&sessions, &nudge);
+        let id = seat.session.id.to_string();
+        assert!(sessions.take(BOB, &id, &nudge).is_none());
+        for other in ["", "S", "S1", &id.to_uppercase(), &id[1..], &format!("{id}0"), &id.replace('S', "S+")]
+        {
+            assert!(sessions.take(ADA, other, &nudge).is_none(), "{other}");
+        }
+        assert!(seat.turn().is_some(), "nobody has taken it");
+        sessions.end(&seat.session);
+        assert!(sessions.take(ADA, &id, &nudge).is_none());
+        assert!(sessions.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_has_is_kept_for_a_while_and_what_somebody_has_for_ever() {
+        let sessions = Sessions::new(Duration::from_secs(60));
+        let nudge = Arc::default();
+        let (kept, left) = (begin(&sessions, &nudge), begin(&sessions, &nudge));
+        let ids = [&kept, &left].map(|seat| seat.session.id.to_string());
+        drop(left);
+        tokio::time::advance(Duration::from_secs(59)).await;
+        sessions.sweep();
+        let left = sessions.take(ADA, &ids[1], &nudge).unwrap().0;
+        drop(left);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(sessions.take(ADA, &ids[1], &nudge).is_none(), "whether it was swept or not");
+        sessions.sweep();
+        assert_eq!(sessions.lock()[&ADA].len(), 1);
+        assert!(kept.turn().is_some());
+    }
+
+    #[test]
+    fn a_user_has_so_many_sessions_and_not_more() {
+        let sessions = Sessions::new(Duration::ZERO);
+        let nudge = Arc::default();
+        let mut seats: Vec<Seat> = (0..SESSIONS_OF_USER_MAX).map(|_| begin(&sessions, &nudge)).collect();
+        assert!(sessions.begin(ADA, Filters::default(), 1, Offset(0), &nudge).is_err());
+        assert!(sessions.begin(BOB, Filters::default(), 1, Offset(0), &nudge).is_ok());
+        seats.pop();
+        assert!(
+            sessions.begin(ADA, Filters::default(), 1, Offset(0), &nudge).is_ok(),
+            "one was left, and is over"
+        );
+    }
+}
