@@ -11,11 +11,12 @@ use warp::reply::Response;
 
 use super::call::{Call, Server};
 use super::handoff::{Handoff, Opened};
+use super::in_flight::{Held, Holder};
 use super::problem::{Code, Problem, WEBSOCKET_VERSION};
 use super::streams::Opener;
 use super::{body, idempotency, messages};
 use crate::streams::http::refuse_while_ending;
-use crate::streams::ws::{Post, Posted, Ws};
+use crate::streams::ws::{Hold, Post, Posted, Ws};
 use crate::vault::Session;
 
 /// How long a key is: 16 bytes in base64.
@@ -27,7 +28,11 @@ pub(super) async fn open(call: Call) -> Result<Response, Problem> {
     let server = Arc::clone(&call.server);
     refuse_while_ending(&server.streams)?;
     let reader = Arc::new(Opener::of(&call)?);
-    let post = Poster { server: Arc::clone(&server), session: Arc::clone(&call.caller()?.session) };
+    let post = Poster {
+        server: Arc::clone(&server),
+        session: Arc::clone(&call.caller()?.session),
+        holder: call.holder(),
+    };
     let ws = Ws::new(Arc::clone(&server.streams), reader, Arc::new(post));
 
     let mut response = Response::default();
@@ -81,6 +86,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue>
 struct Poster {
     server: Arc<Server>,
     session: Arc<Session>,
+    holder: Holder,
 }
 
 impl Post for Poster {
@@ -92,6 +98,16 @@ impl Post for Poster {
                 Err(problem) => (problem.code().status(), problem.to_json()),
             }
         })
+    }
+
+    fn hold(&self) -> Box<dyn Hold> {
+        Box::new(self.server.in_flight.hold(self.holder))
+    }
+}
+
+impl Hold for Held {
+    fn take(&mut self, bytes: usize) -> bool {
+        Held::take(self, bytes).is_ok()
     }
 }
 

@@ -29,6 +29,15 @@ pub type Posted = Pin<Box<dyn Future<Output = (u16, Vec<u8>)> + Send>>;
 pub trait Post: Send + Sync + 'static {
     /// Sends a message to a channel.
     fn post(&self, channel: String, body: String, idempotency_key: Option<String>) -> Posted;
+
+    /// Begins to count what large messages of this client have in memory.
+    fn hold(&self) -> Box<dyn Hold>;
+}
+
+/// Memory that is counted until this is dropped.
+pub trait Hold: Send {
+    /// Takes so many bytes more; says no if there is no room for them.
+    fn take(&mut self, bytes: usize) -> bool;
 }
 
 /// The close code of a socket that the server ends for this reason.

@@ -17,6 +17,8 @@ const WRITE_BYTES_MAX: usize = 4 << 10;
 /// One connection's protocol.
 pub(super) struct Protocol {
     socket: WebSocket<Memory>,
+    /// How many bytes came since the last whole message.
+    partial: usize,
 }
 
 /// What was read.
@@ -77,19 +79,29 @@ impl Protocol {
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
         let memory = Memory { incoming: Vec::new(), taken: 0, outgoing: Vec::new() };
-        Protocol { socket: WebSocket::from_raw_socket(memory, Role::Server, Some(config)) }
+        Protocol { socket: WebSocket::from_raw_socket(memory, Role::Server, Some(config)), partial: 0 }
     }
 
     /// The socket has brought this.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
+        self.partial += bytes.len();
         self.socket.get_mut().incoming.extend_from_slice(bytes);
+    }
+
+    /// About how many bytes there are of a message that is not whole yet.
+    pub(super) fn partial_bytes(&self) -> usize {
+        self.partial
     }
 
     /// What the client says next.
     pub(super) fn read(&mut self) -> Heard {
         loop {
             return match self.socket.read() {
-                Ok(Message::Text(text)) => Heard::Text(text.as_str().to_owned()),
+                Ok(Message::Text(text)) => {
+                    let memory = self.socket.get_ref();
+                    self.partial = memory.incoming.len() - memory.taken;
+                    Heard::Text(text.as_str().to_owned())
+                }
                 Ok(Message::Binary(_)) => Heard::Broken(1003, "messages are text"),
                 Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => Heard::Close,
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,

@@ -21,7 +21,7 @@ use super::super::{Bye, Ending, Reader, Streams};
 use super::messages::{self, Message, Refused};
 use super::protocol::{Heard, Protocol};
 use super::seats::Seats;
-use super::{Post, close_code, frames, open};
+use super::{Hold, Post, close_code, frames, open};
 use crate::http::problem::{Code, Problem};
 use crate::http::requests;
 use crate::socket::Socket;
@@ -33,8 +33,14 @@ const READ_BYTES: usize = 4 << 10;
 /// The most messages of a socket that are being sent to channels, and the most bytes of them: nothing more is read meanwhile.
 const SENDS_MAX: usize = 256;
 const SEND_BYTES_MAX: usize = 1 << 20;
-/// How long a client that was told of the end may take to close the socket from its side.
+/// How long a client that was told of the end may take to close the socket from its side; and one that was told that it is
+/// slow, to have read that.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+const SLOW_CLOSE_WITHIN: Duration = Duration::from_secs(60);
+/// A message of up to so many bytes is not counted, so that one can always be sent.
+const SMALL_BYTES_MAX: usize = 8 << 10;
+/// How long a message may take to come, looked at as often as a ping is due.
+const MESSAGE_WITHIN: Duration = Duration::from_secs(30);
 
 /// A socket that is about to begin.
 pub struct Ws {
@@ -55,8 +61,17 @@ struct Talk {
     seats: Seats,
     sends: FuturesUnordered<Sending>,
     send_bytes: usize,
+    /// A message that has begun to come: since when, and the memory of a large one.
+    partial: Option<Partial>,
     beat: u64,
     pings: Pings,
+}
+
+/// A message that is not whole yet.
+struct Partial {
+    since: Instant,
+    hold: Option<Box<dyn Hold>>,
+    counted: usize,
 }
 
 /// Whether the client still answers.
@@ -100,6 +115,7 @@ impl Ws {
             seats,
             sends: FuturesUnordered::new(),
             send_bytes: 0,
+            partial: None,
             beat,
         };
         let Err(end) = talk.run(head.into()).await;
@@ -200,6 +216,10 @@ impl Talk {
         if self.pings.waits {
             return Err(End::Gone);
         }
+        if self.partial.as_ref().is_some_and(|partial| partial.since.elapsed() >= MESSAGE_WITHIN) {
+            self.close(1008, "the message takes too long").await;
+            return Err(End::Gone);
+        }
         self.pings.waits = true;
         self.pings.sleep.as_mut().reset(Instant::now() + limits.pong_within);
         self.send(Bytes::from_static(frames::PING_FRAME)).await
@@ -219,7 +239,10 @@ impl Talk {
         loop {
             while self.may_hear() {
                 match self.protocol.read() {
-                    Heard::Text(text) => self.take(&text).await?,
+                    Heard::Text(text) => {
+                        let hold = self.partial.take().and_then(|partial| partial.hold);
+                        self.take(&text, hold).await?;
+                    }
                     Heard::Nothing => break,
                     Heard::Close => {
                         for seated in &self.seats.all {
@@ -235,6 +258,10 @@ impl Talk {
                 }
             }
             self.answer_protocol().await?;
+            if !self.count_partial() {
+                self.close(1013, "too many large messages are under way").await;
+                return Err(End::Gone);
+            }
             if !self.may_hear() || read >= READ_BYTES_MAX {
                 return Ok(self.may_hear());
             }
@@ -251,17 +278,34 @@ impl Talk {
         }
     }
 
+    /// Counts the memory of a message that is not whole yet; says no if there is no room for it.
+    fn count_partial(&mut self) -> bool {
+        let bytes = self.protocol.partial_bytes();
+        if bytes == 0 {
+            self.partial = None;
+            return true;
+        }
+        let partial =
+            self.partial.get_or_insert_with(|| Partial { since: Instant::now(), hold: None, counted: 0 });
+        let more = bytes.saturating_sub(partial.counted);
+        if bytes <= SMALL_BYTES_MAX || more == 0 {
+            return true;
+        }
+        partial.counted = bytes;
+        partial.hold.get_or_insert_with(|| self.post.hold()).take(more)
+    }
+
     /// Sends what the protocol itself has to say.
     async fn answer_protocol(&mut self) -> Result<(), End> {
         let bytes = self.protocol.take_outgoing();
         if bytes.is_empty() { Ok(()) } else { self.send(Bytes::from(bytes)).await }
     }
 
-    /// Does what one message says.
-    async fn take(&mut self, text: &str) -> Result<(), End> {
+    /// Does what one message says. `hold` is the memory that a large one has.
+    async fn take(&mut self, text: &str, hold: Option<Box<dyn Hold>>) -> Result<(), End> {
         let (id, problem) = match messages::read(text) {
             Ok(Message::Send { id, channel, body, idempotency_key }) => {
-                self.post(id, channel, body, idempotency_key, text.len());
+                self.post(id, (channel, body, idempotency_key), text.len(), hold);
                 return Ok(());
             }
             Ok(Message::Ack { session, offset }) => match self.acknowledge(&session, Offset(offset)) {
@@ -301,11 +345,18 @@ impl Talk {
         Ok(())
     }
 
-    fn post(&mut self, id: String, channel: String, body: String, key: Option<String>, bytes: usize) {
+    fn post(
+        &mut self,
+        id: String,
+        (channel, body, key): (String, String, Option<String>),
+        bytes: usize,
+        hold: Option<Box<dyn Hold>>,
+    ) {
         let posted = self.post.post(channel, body, key);
         self.send_bytes += bytes;
         self.sends.push(Box::pin(async move {
             let (status, body) = posted.await;
+            drop(hold);
             (frames::answer(Some(&id), status, &body), bytes)
         }));
     }
@@ -400,30 +451,47 @@ impl Talk {
         }
         bytes.extend_from_slice(&frames::close(close_code(reason), reason.name()));
         self.line.finish(reason, bytes);
-        if reason != Bye::Slow {
-            self.wait_for_the_end().await;
-        }
+        let within = if reason == Bye::Slow { SLOW_CLOSE_WITHIN } else { CLOSE_WITHIN };
+        self.wait_for_the_end(within).await;
     }
 
     /// Says that the socket ends.
     async fn close(&mut self, code: u16, why: &str) {
         self.line.finish(Bye::Replaced, frames::close(code, why));
-        self.wait_for_the_end().await;
+        self.wait_for_the_end(CLOSE_WITHIN).await;
     }
 
-    /// Waits a little for the client to have read that. Closing while it still sends would reset the connection.
-    async fn wait_for_the_end(&mut self) {
-        let _ = timeout(
-            CLOSE_WITHIN,
-            std::future::poll_fn(|context| {
-                if self.line.socket.poll_gone(context) {
-                    std::task::Poll::Ready(())
-                } else {
-                    std::task::Poll::Pending
-                }
-            }),
-        )
+    /// Waits a little for the client to have read that: closing while it still sends would reset the connection, and what it
+    /// has not read would be lost. A stop of the server does not wait for the slow.
+    async fn wait_for_the_end(&mut self, within: Duration) {
+        let mut pulses = self.seats.pulses.clone();
+        let stops = pulses.wait_for(|pulse| pulse.ending.is_some() && within > CLOSE_WITHIN);
+        let _ = timeout(within, async {
+            tokio::select! {
+                () = self.hear_the_end() => {}
+                _ = stops => {}
+            }
+        })
         .await;
+    }
+
+    /// Reads until the client closes, too, and throws away what it says before that.
+    async fn hear_the_end(&mut self) {
+        while self.line.socket.tcp().readable().await.is_ok() {
+            let mut buffer = [0; READ_BYTES];
+            match self.line.socket.try_read(&mut buffer) {
+                Ok(length) => self.protocol.feed(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(_) => return,
+            }
+            loop {
+                match self.protocol.read() {
+                    Heard::Text(_) => {}
+                    Heard::Nothing => break,
+                    Heard::Close | Heard::Broken(..) => return,
+                }
+            }
+        }
     }
 }
 
