@@ -1,0 +1,93 @@
+//! A session's turn: what it has for its client.
+
+use super::super::seats::Seats;
+use super::super::{close_code, frames};
+use super::Talk;
+use crate::http::requests;
+use crate::streams::Bye;
+use crate::streams::cut::{Cut, Form};
+use crate::streams::line::End;
+use crate::streams::subscription::Step;
+
+/// What became of a session's turn.
+pub(super) enum Advanced {
+    /// There is nothing for it to do.
+    Waits,
+    /// It has done something, and there may be more.
+    Moved,
+    /// It is over, and gone from its place.
+    Ended,
+}
+
+impl Talk {
+    /// Gives one session a turn.
+    pub(super) async fn advance(&mut self, place: usize) -> Result<Advanced, End> {
+        let Seats { all, pulses, .. } = &mut self.seats;
+        let seated = &mut all[place];
+        let pulse = *pulses.borrow();
+        let room = seated.flight.room();
+        if seated.look(&pulse).is_none() && room == 0 {
+            return Ok(Advanced::Waits);
+        }
+        let bytes_max = self.streams.limits.write_bytes_max;
+        let cut = Cut { form: Form::Json, bytes_max, events_max: room.max(1), shared: true };
+        let step = seated.subscription.step(pulses, cut).await;
+        let id = &seated.seat.session.id;
+        match step {
+            Ok(Step::Events(taken)) => {
+                seated.flight.add(taken.newest.unwrap_or(taken.through.offset), taken.events);
+                let mut bytes = frames::events(id, &taken);
+                // Nobody can take the session between the look and the write.
+                let Some(turn) = seated.seat.turn() else {
+                    seated.subscription.end(Bye::Replaced);
+                    return Ok(Advanced::Moved);
+                };
+                let begun = self.line.begin(&mut bytes)?;
+                drop(turn);
+                if !begun {
+                    self.seats.sending = Some(place);
+                    let sent = self.line.go_on(bytes, &mut self.seats).await;
+                    self.seats.sending = None;
+                    sent?;
+                }
+                self.seats.all[place].subscription.confirm();
+                Ok(Advanced::Moved)
+            }
+            Ok(Step::CaughtUp(at)) => {
+                let frame = frames::caught_up(id, at);
+                self.send(frame).await.map(|()| Advanced::Moved)
+            }
+            Ok(Step::Checkpoint(at)) => {
+                let frame = frames::checkpoint(id, at);
+                self.send(frame).await.map(|()| Advanced::Moved)
+            }
+            // The socket has one of its own.
+            Ok(Step::Heartbeat) => Ok(Advanced::Moved),
+            Ok(Step::Wait) => Ok(Advanced::Waits),
+            Ok(Step::Ended(reason)) => self.end(place, reason).await,
+            Err(error) => {
+                requests::of_stream(|| tracing::error!(%error, "a session met damage"));
+                self.end(place, Bye::Damaged).await
+            }
+        }
+    }
+
+    /// Ends one session; the socket with it if it was the last and its user lost what it could show.
+    pub(super) async fn end(&mut self, place: usize, reason: Bye) -> Result<Advanced, End> {
+        if matches!(reason, Bye::Shutdown | Bye::Storage | Bye::Revoked) {
+            return Err(End::Told(reason));
+        }
+        let seated = self.seats.all.remove(place);
+        self.streams.figures.stream_ended(reason);
+        if reason != Bye::Replaced {
+            self.streams.sessions.end(&seated.seat.session);
+        }
+        let bye = frames::bye(&seated.seat.session.id, reason, seated.subscription.given(), None);
+        self.send(bye).await?;
+        if reason == Bye::Excluded && self.seats.all.is_empty() {
+            self.close(close_code(reason), reason.name()).await;
+            return Err(End::Gone);
+        }
+        Ok(Advanced::Ended)
+    }
+}
