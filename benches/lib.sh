@@ -5,6 +5,8 @@ root=$(dirname "$here")
 target=${CARGO_TARGET_DIR:-$root/target}
 driver=${DRIVER:-$target/release/driver}
 scrollback=${SCROLLBACK:-$target/release/scrollback}
+# A peer that no package of the distribution has; see peers/nats.
+nats_server=${NATS_SERVER:-$target/peers/bin/nats-server}
 # On the disk that is measured: ours, the floors and the peers all write below it.
 scratch=${BENCH_DIR:-$target/bench}
 

@@ -30,6 +30,18 @@ pub(crate) enum Identity<'a> {
 
 /// The bytes of a request.
 pub(crate) fn request(method: &str, path: &str, identity: Identity<'_>, body: Option<&str>) -> Vec<u8> {
+    let mut text = request_head(method, path, identity);
+    if let Some(body) = body {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    }
+    text.push_str("\r\n");
+    text.push_str(body.unwrap_or(""));
+    text.into_bytes()
+}
+
+/// The start of a request, to which more headers may be added.
+pub(crate) fn request_head(method: &str, path: &str, identity: Identity<'_>) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
     // Writing to a string cannot fail.
     let _ = match identity {
@@ -37,12 +49,7 @@ pub(crate) fn request(method: &str, path: &str, identity: Identity<'_>, body: Op
         Identity::Cookie(cookie) => write!(text, "cookie: {cookie}\r\n"),
         Identity::Bearer(token) => write!(text, "authorization: Bearer {token}\r\n"),
     };
-    if let Some(body) = body {
-        let _ = write!(text, "content-type: application/json\r\ncontent-length: {}\r\n", body.len());
-    }
-    text.push_str("\r\n");
-    text.push_str(body.unwrap_or(""));
-    text.into_bytes()
+    text
 }
 
 /// How a body ends.
@@ -58,6 +65,8 @@ pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) framing: Framing,
     pub(crate) cookie: Option<String>,
+    /// What agrees to an upgrade to WebSocket.
+    pub(crate) accept: Option<String>,
     /// Its length, the empty line included.
     pub(crate) bytes: usize,
 }
@@ -74,7 +83,7 @@ impl Head {
         let status =
             lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).and_then(|line| line.get(..3));
         let status = status.context("not HTTP/1.1")?.parse()?;
-        let mut head = Self { status, framing: Framing::Close, cookie: None, bytes: end + 4 };
+        let mut head = Self { status, framing: Framing::Close, cookie: None, accept: None, bytes: end + 4 };
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             let value = value.trim();
             if name.eq_ignore_ascii_case("content-length") {
@@ -84,6 +93,8 @@ impl Head {
                 head.framing = Framing::Chunked;
             } else if name.eq_ignore_ascii_case("set-cookie") {
                 head.cookie = value.split(';').next().map(str::to_owned);
+            } else if name.eq_ignore_ascii_case("sec-websocket-accept") {
+                head.accept = Some(value.to_owned());
             }
         }
         if status == 204 || status == 304 {
@@ -116,13 +127,31 @@ impl Answer {
 
 impl Client {
     pub(crate) async fn connect(server: SocketAddr) -> Result<Self> {
-        let stream = sockets::connect(server).await?;
-        Ok(Self { stream, buffer: Vec::with_capacity(READ_BYTES), start: 0 })
+        Ok(Self::on(sockets::connect(server).await?))
+    }
+
+    /// Connects from the loopback address 127.0.0.`last`.
+    pub(crate) async fn connect_from(server: SocketAddr, last: usize) -> Result<Self> {
+        Ok(Self::on(sockets::connect_from(server, last).await?))
+    }
+
+    fn on(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::with_capacity(READ_BYTES), start: 0 }
     }
 
     /// Sends the bytes of one or more requests.
     pub(crate) async fn send(&mut self, requests: &[u8]) -> Result<()> {
         Ok(self.stream.write_all(requests).await?)
+    }
+
+    /// Whether the next answer has arrived, so that `receive` would not wait.
+    pub(crate) fn answered(&self) -> Result<bool> {
+        let rest = &self.buffer[self.start..];
+        let Some(head) = Head::parse(rest)? else { return Ok(false) };
+        Ok(match head.framing {
+            Framing::Length(length) => rest.len() as u64 >= head.bytes as u64 + length,
+            Framing::Chunked | Framing::Close => false,
+        })
     }
 
     /// Reads the next answer.

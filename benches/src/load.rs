@@ -6,16 +6,26 @@ pub(crate) mod closed_loop;
 pub(crate) mod corpus;
 pub(crate) mod dialect;
 pub(crate) mod fanout;
+mod filters;
 pub(crate) mod get;
 pub(crate) mod idle;
 pub(crate) mod offer;
 pub(crate) mod post;
+mod publish;
+pub(crate) mod rights;
 pub(crate) mod seed;
 mod transcript;
+mod world;
+pub(crate) mod ws_send;
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use tokio::task::JoinHandle;
+
+use crate::sockets;
 
 /// The server under load.
 #[derive(Args, Clone)]
@@ -29,4 +39,27 @@ pub(crate) struct Target {
     /// Its process; repeat for each, when it has several.
     #[arg(long = "pid")]
     pub(crate) pids: Vec<u32>,
+}
+
+/// Waits until `condition` holds; false if it does not in time.
+async fn wait_for(condition: impl Fn() -> bool, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    while !condition() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        tokio::time::sleep(fanout::LOOK).await;
+    }
+    true
+}
+
+/// Waits until all streams are attached; a stream that fails before that says why.
+async fn await_attached(tasks: &mut Vec<JoinHandle<Result<()>>>, attached: impl Fn() -> bool) -> Result<()> {
+    wait_for(|| attached() || tasks.iter().any(JoinHandle::is_finished), sockets::ANSWER_WAIT).await;
+    if let Some(ended) = tasks.iter().position(JoinHandle::is_finished) {
+        tasks.swap_remove(ended).await?.context("a stream failed")?;
+        bail!("a stream ended before it said hello");
+    }
+    ensure!(attached(), "not every stream said hello");
+    Ok(())
 }

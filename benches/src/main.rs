@@ -7,19 +7,25 @@
 //! worth nothing.
 //!
 //! The floors (`floor-*`) are the least that could do the same work: what the disk or the kernel allows. The peers are
-//! other people's servers under the same load: `redis-*`, and `--dialect nchan` for the streams.
+//! other people's servers under the same load: `redis-*`, and `--dialect` for the streams.
 
 mod chunked;
 mod client;
 mod cpu;
+mod cut;
 mod floor;
 mod load;
 mod log;
+mod nats;
+mod pubsub;
 mod redis;
 mod report;
+mod sessions;
 mod sockets;
 mod sse;
+mod stream;
 mod text;
+mod ws;
 
 use clap::{Parser, Subcommand};
 
@@ -34,10 +40,14 @@ struct Arguments {
 enum Command {
     /// Sets a fresh server up, makes a channel and prints ADDR, TOKEN and CHANNEL for a shell to read.
     Seed(load::seed::Arguments),
-    /// Durable POSTs of messages, one at a time on each connection.
+    /// Durable POSTs of messages, a given number under way on each connection.
     Post(load::post::Arguments),
+    /// The same over WebSocket.
+    WsSend(load::ws_send::Arguments),
     /// One channel, many readers: every reader must see every event once and in order.
     Fanout(load::fanout::Arguments),
+    /// Many readers with unlike rights and filters: every reader must see exactly what both let through.
+    Rights(load::rights::Arguments),
     /// Opens many streams and lets them idle: memory of the server for each, heartbeats.
     Idle(load::idle::Arguments),
     /// One stream from the beginning of the log until it is live.
@@ -65,7 +75,7 @@ enum Command {
     /// The floor of replay's memory: a bare scan of a sled database.
     FloorSled(floor::sled_scan::Arguments),
 
-    /// XADD of one message at a time on each connection.
+    /// XADD of messages, a given number under way on each connection.
     RedisPost(redis::PostArguments),
     /// Fills a Redis stream, then exits.
     RedisFill(redis::FillArguments),
@@ -77,7 +87,9 @@ fn main() -> anyhow::Result<()> {
     let report = match Arguments::parse().command {
         Command::Seed(arguments) => load::seed::run(&arguments)?,
         Command::Post(arguments) => load::post::run(&arguments)?,
+        Command::WsSend(arguments) => load::ws_send::run(&arguments)?,
         Command::Fanout(arguments) => load::fanout::run(&arguments)?,
+        Command::Rights(arguments) => load::rights::run(&arguments)?,
         Command::Idle(arguments) => load::idle::run(&arguments)?,
         Command::Catchup(arguments) => load::catchup::run(&arguments)?,
         Command::Http(arguments) => load::get::run(&arguments)?,

@@ -11,7 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::cpu::Window;
-use crate::load::closed_loop::{self, Exchange, Until};
+use crate::load::closed_loop::{self, Answered, Exchange};
+use crate::load::post::Sends;
 use crate::report::Report;
 use crate::sockets;
 use crate::text;
@@ -38,15 +39,8 @@ struct Server {
 pub(crate) struct PostArguments {
     #[command(flatten)]
     server: Server,
-    /// Connections, one command at a time on each.
-    #[arg(long, default_value_t = 1)]
-    connections: usize,
-    /// How long.
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
-    /// The length of an entry's one value.
-    #[arg(long, default_value_t = 256)]
-    bytes: usize,
+    #[command(flatten)]
+    sends: Sends,
 }
 
 #[derive(Args)]
@@ -80,32 +74,57 @@ fn command(words: &[&str]) -> Vec<u8> {
 
 struct Add {
     stream: TcpStream,
-    reply: Vec<u8>,
+    commands: Vec<u8>,
+    /// What has arrived and is not a whole reply.
+    replies: Vec<u8>,
     bytes: usize,
 }
 
 impl Exchange for Add {
-    async fn exchange(&mut self, number: u64) -> Result<bool> {
-        let text = text::message(&format!("{number:012} "), number, self.bytes);
-        self.stream.write_all(&command(&["XADD", STREAM, "*", "body", &text])).await?;
-        self.reply.clear();
-        loop {
-            ensure!(self.stream.read_buf(&mut self.reply).await? > 0, "Redis closed the connection");
-            // The id comes as `$15\r\n...\r\n`; an error as one line.
-            let lines_wanted = if self.reply.starts_with(b"$") { 2 } else { 1 };
-            if self.reply.iter().filter(|&&byte| byte == b'\n').count() == lines_wanted {
-                return Ok(lines_wanted == 2);
-            }
-        }
+    fn add(&mut self, number: u64) {
+        let text = Sends::text(self.bytes, number);
+        self.commands.extend(command(&["XADD", STREAM, "*", "body", &text]));
     }
+
+    async fn send(&mut self) -> Result<()> {
+        self.stream.write_all(&self.commands).await?;
+        self.commands.clear();
+        Ok(())
+    }
+
+    async fn receive(&mut self, answered: &mut Vec<Answered>) -> Result<()> {
+        while answered.is_empty() {
+            ensure!(self.stream.read_buf(&mut self.replies).await? > 0, "Redis closed the connection");
+            let mut rest = &self.replies[..];
+            while let Some((good, length)) = added(rest) {
+                answered.push(Answered { number: None, good });
+                rest = &rest[length..];
+            }
+            let taken = self.replies.len() - rest.len();
+            self.replies.drain(..taken);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the reply to XADD that `replies` begins with is good, and its length; none if it has not all arrived. The id
+/// comes as `$15\r\n...\r\n`; an error as one line.
+fn added(replies: &[u8]) -> Option<(bool, usize)> {
+    let good = replies.first()? == &b'$';
+    let first = memchr(b'\n', replies)? + 1;
+    if !good {
+        return Some((false, first));
+    }
+    Some((true, first + memchr(b'\n', &replies[first..])? + 1))
 }
 
 /// Durable appends: every XADD is in the append-only file and synced before it is answered.
 pub(crate) fn post(arguments: &PostArguments) -> Result<Report> {
     let Server { addr, pids } = &arguments.server;
-    closed_loop::connect_and_run(arguments.connections, Until::Seconds(arguments.seconds), pids, async || {
+    closed_loop::connect_and_run(arguments.sends.size(), pids, async || {
         let stream = sockets::connect(*addr).await?;
-        Ok(Add { stream, reply: Vec::new(), bytes: arguments.bytes })
+        let (commands, replies) = (Vec::new(), Vec::new());
+        Ok(Add { stream, commands, replies, bytes: arguments.sends.bytes })
     })
 }
 

@@ -35,9 +35,17 @@ pub(crate) async fn connect(server: SocketAddr) -> Result<TcpStream> {
 
 /// Connects as the `index`-th of many streams, from one of several loopback addresses.
 pub(crate) async fn connect_nth(server: SocketAddr, index: usize) -> Result<TcpStream> {
-    let source = Ipv4Addr::new(127, 0, 0, u8::try_from(2 + index / STREAMS_PER_SOURCE)?);
+    let stream = connect_from(server, 2 + index / STREAMS_PER_SOURCE).await;
+    stream.with_context(|| format!("stream {index}"))
+}
+
+/// Connects from the loopback address 127.0.0.`last`, without delaying small writes.
+pub(crate) async fn connect_from(server: SocketAddr, last: usize) -> Result<TcpStream> {
+    let source = Ipv4Addr::new(127, 0, 0, u8::try_from(last)?);
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;
     let stream = tokio::time::timeout(ANSWER_WAIT, socket.connect(server)).await?;
-    stream.with_context(|| format!("stream {index} from {source}"))
+    let stream = stream.with_context(|| format!("from {source}"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }

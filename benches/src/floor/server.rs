@@ -2,8 +2,8 @@
 //! `driver fanout`.
 //!
 //! Each round takes what all connections have sent, writes it to a file as one group with one fdatasync if there is a
-//! file, gives every event to every reader by one send, and answers. It keeps no order but the order of arrival, checks
-//! nothing and knows nobody. A reader whose socket is full is cut off.
+//! file, gives every event to every reader by one send, and all its answers to every sender by one. It keeps no order but
+//! the order of arrival, checks nothing and knows nobody. A reader whose socket is full is cut off.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -47,6 +47,8 @@ struct Connection {
     stream: TcpStream,
     /// Of a request that has not all arrived.
     input: Vec<u8>,
+    /// Answers to what was posted in this round.
+    answers: Vec<u8>,
 }
 
 /// What was posted in one round.
@@ -95,8 +97,11 @@ impl Server {
             if let (Some(log), false) = (&mut self.log, posts.is_empty()) {
                 log.append(&posts)?;
             }
+            for post in &posts {
+                self.publish(post)?;
+            }
             for post in posts.drain(..) {
-                self.publish(&post)?;
+                self.answer(post.connection)?;
             }
         }
     }
@@ -111,7 +116,7 @@ impl Server {
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true)?;
             epoll::add(&self.epoll, &stream, EventData::new_u64(self.next), EventFlags::IN)?;
-            self.connections.insert(self.next, Connection { stream, input: Vec::new() });
+            self.connections.insert(self.next, Connection { stream, input: Vec::new(), answers: Vec::new() });
             self.next += 1;
         }
     }
@@ -156,7 +161,19 @@ impl Server {
         let Some(sender) = self.connections.get_mut(&post.connection) else { return Ok(()) };
         let body = format!("{{\"offset\":{offset}}}");
         let answer = format!("HTTP/1.1 201 Created\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        Ok(sender.stream.write_all(answer.as_bytes())?)
+        sender.answers.extend_from_slice(answer.as_bytes());
+        Ok(())
+    }
+
+    /// Sends a connection all its answers at once.
+    fn answer(&mut self, id: u64) -> Result<()> {
+        let Some(sender) = self.connections.get_mut(&id) else { return Ok(()) };
+        // Another of its posts may have been the one that was first here.
+        if !sender.answers.is_empty() {
+            sender.stream.write_all(&sender.answers)?;
+            sender.answers.clear();
+        }
+        Ok(())
     }
 }
 

@@ -8,9 +8,10 @@ use clap::Args;
 use super::Target;
 use super::dialect::Dialect;
 use crate::cpu::Window;
+use crate::cut::Event;
 use crate::report::Report;
 use crate::sockets;
-use crate::sse::{Event, Stream};
+use crate::stream::Stream;
 
 /// A catch-up that takes longer has stopped.
 const CATCHUP_WAIT: Duration = Duration::from_secs(600);
@@ -33,10 +34,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report> {
 async fn catch_up(arguments: &Arguments) -> Result<Report> {
     let Arguments { target, from } = arguments;
     let dialect = Dialect::Scrollback;
-    let request = dialect.subscribe(target, from);
+    let opening = dialect.subscribe(target, from);
     let window = Window::open(&target.pids)?;
     let started = Instant::now();
-    let mut stream = Stream::open(target.addr, 0, &request).await?;
+    let mut stream = Stream::open(target.addr, 0, &opening).await?;
     let (mut events, mut newest, mut stale, mut caught_up) = (0, 0, 0, false);
     let mut first = None;
     while !caught_up {

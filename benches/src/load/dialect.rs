@@ -1,77 +1,119 @@
-//! How one server or another is spoken to: where to publish and to subscribe, and by what number an event is known.
+//! How one server or another is spoken to: where to subscribe, and by what number an event is known. How one publishes is
+//! in `publish.rs`.
 
-use anyhow::{Context, Result};
 use clap::ValueEnum;
-use memchr::memmem;
 
 use super::Target;
 use crate::client::{Identity, leading_number, request};
-use crate::sse::Event;
+use crate::cut::Event;
+use crate::stream::{Opening, Protocol};
+use crate::{nats, pubsub, sessions, ws};
+
+/// The most events that may be under way to a session without an acknowledgement.
+const WINDOW: u64 = 10_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Dialect {
-    /// Scrollback, and the floor that answers like it. An event is known by its offset: the number in its `id:`, and in
-    /// the answer to the POST that made it.
+    /// Scrollback's Server-Sent Events, and the floor that answers like it. An event is known by its offset: the number in
+    /// its `id:`, and in the answer to the POST that made it.
     Scrollback,
-    /// nginx with nchan, configured as in `peers/nchan.conf`. Its ids say nothing about order or completeness, so an
-    /// event is known by a number that the driver puts at the start of its text.
+    /// Scrollback's sessions over WebSocket, one on each socket.
+    ScrollbackWs,
+    /// nginx with nchan, configured as in `peers/nchan.conf`: Server-Sent Events. Its ids say nothing about order or
+    /// completeness, so an event is known by a number that the driver puts at the start of its text.
     Nchan,
+    /// The same over WebSocket.
+    NchanWs,
+    /// NATS over WebSocket, configured as in `peers/nats.conf`; numbers as for nchan.
+    Nats,
+    /// Redis' pub/sub; numbers as for nchan.
+    Redis,
 }
 
 impl Dialect {
-    /// The request that opens a stream from this resume point on.
-    pub(crate) fn subscribe(self, target: &Target, resume_point: &str) -> Vec<u8> {
+    /// How a stream is opened that brings what is published from now on, or from another resume point of Scrollback.
+    pub(crate) fn subscribe(self, target: &Target, resume_point: &str) -> Opening {
         match self {
-            Self::Scrollback => {
-                let path = format!("/api/events?resume_point={resume_point}");
-                request("GET", &path, Identity::Bearer(&target.token), None)
-            }
+            Self::Scrollback => self.filtered(target, resume_point, None),
+            Self::ScrollbackWs => self.filtered(target, resume_point, None),
             // nginx picks its kind of stream by this header.
-            Self::Nchan => {
-                b"GET /sub HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n".to_vec()
+            Self::Nchan => Opening {
+                request: b"GET /sub HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n"
+                    .to_vec(),
+                then: Vec::new(),
+                protocol: Protocol::Sse,
+            },
+            Self::NchanWs => Opening {
+                request: ws::upgrade("/sub", Identity::Nobody),
+                then: Vec::new(),
+                protocol: Protocol::Messages,
+            },
+            Self::Nats => Opening {
+                request: ws::upgrade("/", Identity::Nobody),
+                then: nats::subscribe().into_bytes(),
+                protocol: Protocol::Nats,
+            },
+            Self::Redis => {
+                Opening { request: pubsub::subscribe(), then: Vec::new(), protocol: Protocol::PubSub }
             }
         }
     }
 
-    /// The request that publishes the `number`-th event; `text` needs no escapes in JSON.
-    pub(crate) fn publish(self, target: &Target, channel: &str, number: u64, text: &str) -> Vec<u8> {
-        match self {
-            Self::Scrollback => {
-                let (path, body) = (format!("/api/channels/{channel}"), format!("{{\"body\":\"{text}\"}}"));
-                request("POST", &path, Identity::Bearer(&target.token), Some(&body))
-            }
-            Self::Nchan => request("POST", "/pub", Identity::Nobody, Some(&format!("{number} {text}"))),
+    /// The same with filters, of which one must hold; in JSON, as a list of them. Only Scrollback has such.
+    pub(crate) fn filtered(self, target: &Target, resume_point: &str, filters: Option<&[String]>) -> Opening {
+        let identity = Identity::Bearer(&target.token);
+        if self == Self::ScrollbackWs {
+            let filters =
+                filters.map_or_else(String::new, |all| format!(r#""filters":[{}],"#, all.join(",")));
+            let open = format!(
+                r#"{{"type":"open","id":"bench",{filters}"resume_point":"{resume_point}","window":{WINDOW}}}"#
+            );
+            // Few acknowledgements, and early enough that the window never fills.
+            let protocol = Protocol::Session { acknowledge_at: WINDOW / 2 };
+            return Opening { request: ws::upgrade("/api/ws", identity), then: open.into_bytes(), protocol };
         }
-    }
-
-    /// By what number the event is known that was published as the `number`-th and answered with `answer`.
-    pub(crate) fn acked_key(self, number: u64, answer: &[u8]) -> Result<u64> {
-        match self {
-            Self::Scrollback => {
-                const FIELD: &[u8] = b"\"offset\":";
-                let at = memmem::find(answer, FIELD).map(|at| at + FIELD.len());
-                at.and_then(|at| leading_number(&answer[at..])).context("an answer without an offset")
-            }
-            Self::Nchan => Ok(number),
+        let mut path = format!("/api/events?resume_point={resume_point}");
+        for filter in filters.unwrap_or_default() {
+            path.push_str("&filter=");
+            path.push_str(&percent_encoded(filter));
         }
+        Opening { request: request("GET", &path, identity, None), then: Vec::new(), protocol: Protocol::Sse }
     }
 
     /// By what number this event is known; none of what is not a published event.
     pub(crate) fn key(self, event: &Event<'_>) -> Option<u64> {
         match self {
             Self::Scrollback if event.name == b"checkpoint" => None,
-            Self::Scrollback => leading_number(event.id),
-            Self::Nchan => leading_number(event.data),
+            Self::Scrollback | Self::ScrollbackWs => leading_number(event.id),
+            Self::Nchan | Self::NchanWs | Self::Nats | Self::Redis => leading_number(event.data),
         }
     }
 
     /// Whether these numbers rise along the stream: numbers given at sending rise only per connection.
     pub(crate) fn ordered(self) -> bool {
-        self == Self::Scrollback
+        matches!(self, Self::Scrollback | Self::ScrollbackWs)
     }
 
-    /// Whether a stream that has sent its head misses nothing from then on, or only after its first event.
+    /// Whether a stream that is open misses nothing from then on, or only after its first event.
     pub(crate) fn says_hello(self) -> bool {
-        self == Self::Scrollback
+        !matches!(self, Self::Nchan | Self::NchanWs)
     }
+
+    /// What the bytes of each event begin with that is not its own.
+    pub(crate) fn separator(self) -> &'static [u8] {
+        if self == Self::ScrollbackWs { sessions::SEPARATOR } else { b"" }
+    }
+}
+
+/// For a value in a query.
+fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(2 * text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }

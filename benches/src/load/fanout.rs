@@ -5,32 +5,34 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use memchr::memmem;
 use tokio::task::{JoinHandle, LocalSet};
 
-use super::Target;
 use super::dialect::Dialect;
 use super::offer::{KeySet, Offer, SENT_AT, Senders};
+use super::publish::Destination;
 use super::transcript::{Place, Transcript};
+use super::{Target, await_attached, wait_for};
 use crate::client::leading_number;
 use crate::cpu::Window;
+use crate::cut::{Event, Known, Sink};
 use crate::report::{Latencies, Report};
 use crate::sockets;
-use crate::sse::{Event, Sink, Stream};
+use crate::stream::Stream;
 
 /// Latencies taken per second; more would slow the readers down and tell nothing new.
 const LATENCIES_PER_SECOND: f64 = 100_000.0;
 
 /// How long readers may take to see what was sent last.
-const DRAIN_WAIT: Duration = Duration::from_secs(10);
+pub(super) const DRAIN_WAIT: Duration = Duration::from_secs(10);
 
 /// After everything was seen: how long to look for events that come twice.
-const DOUBLES_WAIT: Duration = Duration::from_millis(300);
+pub(super) const DOUBLES_WAIT: Duration = Duration::from_millis(300);
 
 /// Between two looks at how far the readers are.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -93,21 +95,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report> {
 async fn fan_out(arguments: &Arguments) -> Result<Report> {
     let Arguments { target, channel, dialect, readers, offer } = arguments;
     let epoch = Instant::now();
-    let senders = Senders::connect(offer, *dialect, target, channel, epoch);
+    let to = Destination { path: format!("/api/channels/{channel}"), token: target.token.clone() };
+    let senders = Senders::connect(offer, *dialect, target, vec![to], epoch);
     let sample = (*readers as f64 * offer.rate / LATENCIES_PER_SECOND).ceil() as u64;
-    let (latencies, transcript) = (RefCell::default(), RefCell::default());
+    let latencies = RefCell::default();
+    let transcript = RefCell::new(Transcript::separated_by(dialect.separator()));
     let shared = Rc::new(Shared { dialect: *dialect, epoch, sample, latencies, transcript });
-    let request = dialect.subscribe(target, "now");
+    let opening = dialect.subscribe(target, "now");
     let mut seen = Vec::with_capacity(*readers);
     let mut tasks: Vec<JoinHandle<Result<()>>> = Vec::with_capacity(*readers);
     for index in 0..*readers {
-        let stream = Stream::open(target.addr, index, &request).await?;
+        let stream = Stream::open(target.addr, index, &opening).await?;
         let one = Rc::new(RefCell::new(Seen { attached: !dialect.says_hello(), ..Seen::default() }));
         seen.push(Rc::clone(&one));
         tasks.push(tokio::task::spawn_local(read(stream, Rc::clone(&shared), one)));
     }
     let attached = || seen.iter().all(|one| one.borrow().attached);
-    ensure!(wait_for(attached, sockets::ANSWER_WAIT).await, "not every stream said hello");
+    await_attached(&mut tasks, attached).await?;
 
     let window = Window::open(&target.pids)?;
     let started = Instant::now();
@@ -173,19 +177,19 @@ impl Look<'_> {
 }
 
 impl Sink for Look<'_> {
-    fn known(&mut self, body: &[u8]) -> usize {
+    fn known(&mut self, body: &[u8]) -> Known {
         let mut seen = self.seen.borrow_mut();
-        let Some(mut place) = seen.place else { return 0 };
+        let Some(mut place) = seen.place else { return Known::default() };
         let now = self.now();
         let record = |sent_us| self.shared.record(now, sent_us);
         let Some(known) = self.shared.transcript.borrow().recognize(&mut place, body, record) else {
-            return 0;
+            return Known::default();
         };
         seen.place = Some(place);
         seen.keys.absorb(known.keys);
         seen.newest = Some(known.newest);
         seen.at = Some(now);
-        known.bytes
+        Known { bytes: known.bytes, events: known.keys.count, newest: known.newest }
     }
 
     fn event(&mut self, event: Event<'_>, bytes: &[u8]) {
@@ -210,7 +214,7 @@ impl Sink for Look<'_> {
 }
 
 /// The instant of sending that the text of an event holds, in microseconds.
-fn sent_us(sent_at: &memmem::Finder<'_>, event: &Event<'_>) -> Option<u64> {
+pub(super) fn sent_us(sent_at: &memmem::Finder<'_>, event: &Event<'_>) -> Option<u64> {
     let at = sent_at.find(event.data)? + SENT_AT.len();
     leading_number(&event.data[at..])
 }
@@ -247,18 +251,6 @@ impl Totals {
         self.ended_readers += u64::from(seen.ended);
         self.bytes += seen.bytes;
     }
-}
-
-/// Waits until `condition` holds; false if it does not in time.
-async fn wait_for(condition: impl Fn() -> bool, limit: Duration) -> bool {
-    let deadline = Instant::now() + limit;
-    while !condition() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    true
 }
 
 #[cfg(test)]

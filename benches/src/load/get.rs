@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::Target;
-use super::closed_loop::{self, Exchange, Until};
+use super::closed_loop::{self, Answered, Exchange, Loop, Until};
 use crate::client::{Client, Identity, request};
 use crate::report::Report;
 
@@ -30,11 +30,17 @@ struct Get {
 }
 
 impl Exchange for Get {
-    async fn exchange(&mut self, _number: u64) -> Result<bool> {
-        self.client.send(&self.request).await?;
+    fn add(&mut self, _number: u64) {}
+
+    async fn send(&mut self) -> Result<()> {
+        self.client.send(&self.request).await
+    }
+
+    async fn receive(&mut self, answered: &mut Vec<Answered>) -> Result<()> {
         let answer = self.client.receive(&mut self.answer).await?;
         ensure!(answer.good(), "status {}: {}", answer.status, String::from_utf8_lossy(&self.answer));
-        Ok(true)
+        answered.push(Answered { number: None, good: true });
+        Ok(())
     }
 }
 
@@ -47,8 +53,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report> {
             answer: Vec::new(),
         };
         // The first answer on a connection pays for more than the work.
-        get.exchange(0).await?;
+        get.send().await?;
+        get.receive(&mut Vec::new()).await?;
         Ok(get)
     };
-    closed_loop::connect_and_run(arguments.connections, Until::Requests(arguments.count), pids, connect)
+    // One at a time, so that `send` has one to send.
+    let size = Loop { connections: arguments.connections, depth: 1, until: Until::Requests(arguments.count) };
+    closed_loop::connect_and_run(size, pids, connect)
 }

@@ -8,12 +8,13 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use tokio::task::LocalSet;
 
-use super::Target;
 use super::dialect::Dialect;
+use super::{Target, wait_for};
 use crate::cpu::{self, Window};
+use crate::cut::Event;
 use crate::report::Report;
 use crate::sockets;
-use crate::sse::{Event, Stream};
+use crate::stream::Stream;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -33,6 +34,7 @@ pub(crate) struct Arguments {
 /// What the streams have seen together.
 #[derive(Default)]
 struct Seen {
+    hellos: Cell<u64>,
     heartbeats: Cell<u64>,
     ended: Cell<u64>,
     failure: RefCell<Option<anyhow::Error>>,
@@ -46,12 +48,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report> {
 
 async fn idle(arguments: &Arguments) -> Result<Report> {
     let Arguments { target, dialect, streams, seconds } = arguments;
-    let request = dialect.subscribe(target, "now");
+    let opening = dialect.subscribe(target, "now");
     let seen = Rc::new(Seen::default());
     let before = cpu::resident_kib(&target.pids)?;
     for index in 0..*streams {
-        let stream = Stream::open(target.addr, index, &request).await?;
+        let stream = Stream::open(target.addr, index, &opening).await?;
         tokio::task::spawn_local(wait(stream, Rc::clone(&seen)));
+    }
+    if dialect.says_hello() {
+        let attached = || seen.hellos.get() == *streams as u64 || seen.ended.get() > 0;
+        ensure!(wait_for(attached, sockets::ANSWER_WAIT).await, "not every stream said hello");
     }
     let opened = cpu::resident_kib(&target.pids)?;
     let window = Window::open(&target.pids)?;
@@ -77,6 +83,7 @@ async fn idle(arguments: &Arguments) -> Result<Report> {
 
 async fn wait(mut stream: Stream, seen: Rc<Seen>) {
     let mut count = |event: Event<'_>| {
+        seen.hellos.set(seen.hellos.get() + u64::from(event.name == b"hello"));
         // A comment is a heartbeat too, for a server that sends those.
         let heartbeat = event.name == b"heartbeat" || event == Event::default();
         seen.heartbeats.set(seen.heartbeats.get() + u64::from(heartbeat));

@@ -14,7 +14,7 @@ use tokio::task::LocalSet;
 
 use super::Target;
 use super::dialect::Dialect;
-use crate::client::Client;
+use super::publish::{Destination, Publisher};
 use crate::sockets;
 use crate::text::{self, scatter};
 
@@ -67,10 +67,19 @@ impl KeySet {
 }
 
 /// What the senders did.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Sent {
     pub(crate) acked: KeySet,
+    /// By what number each of them is known to readers, and as which it was sent.
+    pub(crate) each: Vec<(u64, u64)>,
     pub(crate) refused: u64,
+}
+
+impl Sent {
+    pub(crate) fn acked(&mut self, key: u64, number: u64) {
+        self.acked.insert(key);
+        self.each.push((key, number));
+    }
 }
 
 /// Senders that are connected, on a thread of their own, so that a driver busy with reading still sends on time.
@@ -85,13 +94,12 @@ impl Senders {
         offer: &Offer,
         dialect: Dialect,
         target: &Target,
-        channel: &str,
+        destinations: Vec<Destination>,
         epoch: Instant,
     ) -> Self {
         let (go, start) = mpsc::channel();
-        let job =
-            Job { offer: offer.clone(), dialect, target: target.clone(), channel: channel.to_owned(), epoch };
-        Self { go, thread: thread::spawn(move || job.run(&start)) }
+        let job = Job { offer: offer.clone(), dialect, addr: target.addr, epoch };
+        Self { go, thread: thread::spawn(move || job.run(destinations, &start)) }
     }
 
     /// Lets them send. Should they have failed to connect, `finish` says so.
@@ -111,65 +119,60 @@ impl Senders {
 struct Job {
     offer: Offer,
     dialect: Dialect,
-    target: Target,
-    channel: String,
+    addr: SocketAddr,
     epoch: Instant,
 }
 
 impl Job {
-    fn run(self, start: &Receiver<()>) -> Result<Sent> {
-        let job = Rc::new(self);
+    fn run(self, destinations: Vec<Destination>, start: &Receiver<()>) -> Result<Sent> {
+        let (job, destinations) = (Rc::new(self), Rc::from(destinations));
         sockets::runtime()?.block_on(LocalSet::new().run_until(async {
-            let addr: SocketAddr = job.target.addr;
-            let mut clients = Vec::new();
+            let mut publishers = Vec::new();
             for _ in 0..job.offer.senders {
-                clients.push(Client::connect(addr).await?);
+                publishers.push(Publisher::connect(job.dialect, job.addr, Rc::clone(&destinations)).await?);
             }
             // Nothing else runs on this thread yet.
             start.recv()?;
             let started = Instant::now();
             let tasks: Vec<_> = (0..)
-                .zip(clients)
-                .map(|(index, client)| {
-                    tokio::task::spawn_local(Rc::clone(&job).send_from(index, client, started))
+                .zip(publishers)
+                .map(|(index, publisher)| {
+                    tokio::task::spawn_local(Rc::clone(&job).send_from(index, publisher, started))
                 })
                 .collect();
             let mut all = Sent::default();
             for task in tasks {
                 let sent = task.await??;
                 all.acked.absorb(sent.acked);
+                all.each.extend(sent.each);
                 all.refused += sent.refused;
             }
             Ok(all)
         }))
     }
 
-    async fn send_from(self: Rc<Self>, index: u32, mut client: Client, started: Instant) -> Result<Sent> {
+    async fn send_from(
+        self: Rc<Self>,
+        index: u32,
+        mut publisher: Publisher,
+        started: Instant,
+    ) -> Result<Sent> {
         let Offer { rate, seconds, senders, burst, .. } = self.offer;
         let interval = Duration::from_secs_f64(f64::from(senders * burst) / rate);
         let end = started + Duration::from_secs_f64(seconds);
         let mut due = started + interval * index / senders;
-        let (mut sent, mut answer, mut requests) = (Sent::default(), Vec::new(), Vec::new());
+        let mut sent = Sent::default();
         let mut number = u64::from(index) << 32;
         // The due instant alone would let a sender that is behind go on for as long as it is behind.
         while due < end && Instant::now() < end {
             tokio::time::sleep_until(due.into()).await;
-            requests.clear();
-            for burst_index in 0..u64::from(burst) {
-                let us = self.epoch.elapsed().as_micros();
-                let next = number + burst_index;
-                let text = text::message(&format!("{SENT_AT}{us:016} "), next, self.offer.bytes);
-                requests.extend(self.dialect.publish(&self.target, &self.channel, next, &text));
-            }
-            client.send(&requests).await?;
             for _ in 0..burst {
-                if client.receive(&mut answer).await?.good() {
-                    sent.acked.insert(self.dialect.acked_key(number, &answer)?);
-                } else {
-                    sent.refused += 1;
-                }
+                let us = self.epoch.elapsed().as_micros();
+                let text = text::message(&format!("{SENT_AT}{us:016} "), number, self.offer.bytes);
+                publisher.add(number, &text);
                 number += 1;
             }
+            publisher.publish(&mut sent).await?;
             due += interval;
         }
         Ok(sent)

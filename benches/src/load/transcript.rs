@@ -6,6 +6,9 @@ use super::offer::KeySet;
 /// The published events of a stream, in its order, each once.
 #[derive(Default)]
 pub(crate) struct Transcript {
+    /// What parts an event from the one before and stands at its start; before the first of a body there may be something
+    /// else of the same length.
+    separator: &'static [u8],
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     samples: Vec<Sample>,
@@ -36,7 +39,7 @@ pub(crate) struct Place {
 }
 
 /// Events that a reader was sent just as they stand in the transcript.
-pub(crate) struct Known {
+pub(crate) struct Recognized {
     /// The bytes they took.
     pub(crate) bytes: usize,
     /// Their keys.
@@ -46,6 +49,10 @@ pub(crate) struct Known {
 }
 
 impl Transcript {
+    pub(crate) fn separated_by(separator: &'static [u8]) -> Self {
+        Self { separator, ..Self::default() }
+    }
+
     /// Where a reader stands after it was sent this event, which it did not recognize: behind it, or nowhere if it is not
     /// here. Whoever is the first to come so far takes it down.
     pub(crate) fn pass(
@@ -63,7 +70,8 @@ impl Transcript {
                 samples: self.samples.partition_point(|sample| sample.entry < entries),
             });
         }
-        self.bytes.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(self.separator);
+        self.bytes.extend_from_slice(&bytes[self.separator.len()..]);
         let mut keys = self.entries.last().map_or_else(KeySet::default, |entry| entry.keys);
         keys.insert(key);
         if let Some(sent_us) = sent_us {
@@ -80,13 +88,14 @@ impl Transcript {
         place: &mut Place,
         body: &[u8],
         mut sample: impl FnMut(u64),
-    ) -> Option<Known> {
+    ) -> Option<Recognized> {
         let start = place.entries.checked_sub(1).map_or(0, |before| self.entries[before].end);
         let ahead = &self.entries[place.entries..];
         let count = ahead.partition_point(|entry| entry.end - start <= body.len());
         let last = ahead[..count].last()?;
         let bytes = last.end - start;
-        if self.bytes[start..last.end] != body[..bytes] {
+        let separator = self.separator.len();
+        if self.bytes[start + separator..last.end] != body[separator..bytes] {
             return None;
         }
         let mut keys = last.keys;
@@ -100,7 +109,7 @@ impl Transcript {
             sample(next.sent_us);
             place.samples += 1;
         }
-        Some(Known { bytes, keys, newest: last.key })
+        Some(Recognized { bytes, keys, newest: last.key })
     }
 }
 
@@ -133,5 +142,20 @@ mod tests {
 
         assert_eq!(transcript.pass(None, 6, b"six", None), first, "found where it stands");
         assert_eq!(transcript.pass(first, 7, b"seven", None).unwrap().entries, 4);
+    }
+
+    #[test]
+    fn a_reader_recognizes_events_that_are_parted_elsewhere() {
+        let (mut transcript, mut first) = (Transcript::separated_by(b","), None);
+        for (key, bytes) in [(3, &b"[three"[..]), (5, b",five"), (6, b"[six")] {
+            first = transcript.pass(first, key, bytes, None);
+        }
+        let mut late = Place::default();
+        let known = transcript.recognize(&mut late, b"[three,five]", |_| ()).unwrap();
+        assert_eq!((known.bytes, known.newest), (11, 5));
+        assert_eq!(transcript.recognize(&mut late, b"[six]", |_| ()).unwrap().bytes, 4);
+        let known = transcript.recognize(&mut Place::default(), b"[three,five,six]", |_| ()).unwrap();
+        assert_eq!((known.bytes, known.newest), (15, 6));
+        assert!(transcript.recognize(&mut Place::default(), b"[three;five,six]", |_| ()).is_none());
     }
 }
