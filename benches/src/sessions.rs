@@ -1,7 +1,7 @@
 //! What a session of Scrollback says over WebSocket: messages of one JSON object each, of which those with events are taken
 //! apart as they arrive.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use memchr::{memchr, memmem};
 
 use crate::client::leading_number;
@@ -36,6 +36,17 @@ pub(crate) struct Session {
     newest: u64,
 }
 
+/// The `id` of the message that opens a session.
+const OPEN_ID: &str = "open";
+
+/// The message that opens a session with these filters, in JSON.
+pub(crate) fn open(filters: Option<&[String]>, resume_point: &str, window: u64) -> String {
+    let filters = filters.map_or_else(String::new, |all| format!(r#""filters":[{}],"#, all.join(",")));
+    format!(
+        r#"{{"type":"open","id":"{OPEN_ID}",{filters}"resume_point":"{resume_point}","window":{window}}}"#
+    )
+}
+
 /// What is at the start of each event's bytes, except before the first of a message.
 pub(crate) const SEPARATOR: &[u8] = b",";
 
@@ -50,12 +61,16 @@ impl Session {
         Some(format!(r#"{{"type":"ack","session":"{session}","offset":{offset}}}"#))
     }
 
-    fn said(&mut self, message: &[u8], sink: &mut impl Sink) {
+    fn said(&mut self, message: &[u8], sink: &mut impl Sink) -> Result<()> {
         let name = text_field(message, b"\"type\":\"").unwrap_or_default();
+        if name == b"answer" && text_field(message, b"\"id\":\"") == Some(OPEN_ID.as_bytes()) {
+            bail!("the session was refused: {}", String::from_utf8_lossy(message));
+        }
         if name == b"hello" {
             self.id = text_field(message, b"\"session\":\"").unwrap_or_default().to_vec();
         }
         sink.event(Event { id: b"", name, data: message }, message);
+        Ok(())
     }
 
     fn event(&mut self, body: &[u8], sink: &mut impl Sink) -> Result<Option<usize>> {
@@ -88,7 +103,7 @@ impl Grammar for Session {
                     return Ok(Some(at + EVENTS.len()));
                 }
                 if last {
-                    self.said(body, sink);
+                    self.said(body, sink)?;
                     return Ok(Some(body.len()));
                 }
                 Ok(None)
@@ -100,7 +115,7 @@ impl Grammar for Session {
             // No events; the bracket behind them is next.
             (At::Events, [b'[', b']', ..]) => Ok(Some(1)),
             (At::Events, [b'[' | b',', ..]) => self.event(body, sink),
-            (At::Events, _) => anyhow::bail!("neither an event nor the end of events"),
+            (At::Events, _) => bail!("neither an event nor the end of events"),
             (At::Rest, _) => {
                 if last {
                     self.at = At::Start;
@@ -145,6 +160,15 @@ mod tests {
                 ["", "heartbeat", r#"{"type":"heartbeat"}"#],
             ],
         )
+    }
+
+    #[test]
+    fn a_refusal_is_an_error_and_other_answers_are_not() -> Result<()> {
+        let refused: &[u8] = br#"{"type":"answer","id":"open","status":400,"body":{}}"#;
+        assert!(cut(Session::default(), &[refused], 1_000).is_err());
+        let other: &[u8] = br#"{"type":"answer","id":"7","status":400,"body":{}}"#;
+        assert_eq!(cut(Session::default(), &[other], 1_000)?.len(), 1);
+        Ok(())
     }
 
     #[test]

@@ -63,14 +63,10 @@ impl Dialect {
     pub(crate) fn filtered(self, target: &Target, resume_point: &str, filters: Option<&[String]>) -> Opening {
         let identity = Identity::Bearer(&target.token);
         if self == Self::ScrollbackWs {
-            let filters =
-                filters.map_or_else(String::new, |all| format!(r#""filters":[{}],"#, all.join(",")));
-            let open = format!(
-                r#"{{"type":"open","id":"bench",{filters}"resume_point":"{resume_point}","window":{WINDOW}}}"#
-            );
+            let then = sessions::open(filters, resume_point, WINDOW).into_bytes();
             // Few acknowledgements, and early enough that the window never fills.
             let protocol = Protocol::Session { acknowledge_at: WINDOW / 2 };
-            return Opening { request: ws::upgrade("/api/ws", identity), then: open.into_bytes(), protocol };
+            return Opening { request: ws::upgrade("/api/ws", identity), then, protocol };
         }
         let mut path = format!("/api/events?resume_point={resume_point}");
         for filter in filters.unwrap_or_default() {
