@@ -3,6 +3,7 @@
 pub(crate) mod client;
 mod filters;
 mod frames;
+mod hops;
 mod literal;
 mod naive;
 mod reading;

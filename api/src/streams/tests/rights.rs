@@ -17,7 +17,7 @@ use crate::streams::subscription::{Step, Subscription};
 use crate::streams::{Bye, Position, Pulse, Reader, Streams};
 
 /// A reader with the rights of a user.
-struct User(Offset);
+pub(super) struct User(pub(super) Offset);
 
 impl Reader for User {
     fn is_live(&self) -> bool {
@@ -70,7 +70,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// What the words of the contract say that a user may see of an event, by a plain look at all that happened.
-fn may_see(history: &History, world: &World, user: Offset, event: &Value) -> bool {
+pub(super) fn may_see(history: &History, world: &World, user: Offset, event: &Value) -> bool {
     let origins = world.views.read().unwrap().origins().clone();
     let named = |id: &Value, kind| id.as_str().and_then(|id| ids::parse(kind, id, &origins));
     let channel = match event["type"].as_str().unwrap() {
