@@ -8,8 +8,8 @@ use super::publish::Destination;
 use crate::client::{Client, Identity, leading_number, request, string_field};
 use crate::text::scatter;
 
-/// Private channels with many members; each half of them has one that a user is not in, no two users the same two while
-/// there are at most a quarter of their number's square.
+/// Private channels with many members. Of each half of them a user is in all but one; no two of up to 100 users lack the
+/// same two.
 const SHARED: usize = 20;
 
 /// Channels that everybody sees.
