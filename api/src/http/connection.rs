@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -90,6 +90,10 @@ where
         let version = request.version();
         let last = request.headers().contains_key(TRANSFER_ENCODING);
         request.extensions_mut().insert(Peer(peer));
+        if version == Version::HTTP_10 {
+            // There it says nothing (RFC 9110, 7.8).
+            request.headers_mut().remove(UPGRADE);
+        }
         let admitted =
             check(request.headers(), version).and_then(|()| addresses.request(peer.ip(), request.headers()));
         let admitted = admitted.map(|entered| (service.call(request), entered));

@@ -54,6 +54,8 @@ struct ReadAhead {
     to: Offset,
     cut: Cut,
     selection: Arc<Selection>,
+    /// The newest deletion before anything was read.
+    redacted_at: Offset,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -118,8 +120,10 @@ impl Cursor {
         selection: &Arc<Selection>,
     ) -> Option<Taken> {
         let ahead = self.ahead.as_mut()?;
-        // What was read for other rights, or for more events than are wanted now, is read again.
-        let fits = ahead.selection.number() == selection.number() && allows_ahead(cut);
+        // What was read for other rights, before a deletion, or for more events than are wanted now, is read again.
+        let fits = ahead.selection.number() == selection.number()
+            && ahead.redacted_at == streams.ring.redacted_at()
+            && allows_ahead(cut);
         // Damage is met again by who reads up to it.
         let taken = if fits { ahead.take(streams).await.unwrap_or_default() } else { None };
         if taken.is_none() {
@@ -197,7 +201,17 @@ impl Streams {
         let permit = Arc::clone(&self.read_aheads).try_acquire_owned().ok()?;
         let (chunks, blocks) = (VecDeque::new(), VecDeque::new());
         let selection = Arc::clone(selection);
-        Some(ReadAhead { chunks, blocks, next: after, to: head, cut, selection, _permit: permit })
+        let redacted_at = self.ring.redacted_at();
+        Some(ReadAhead {
+            chunks,
+            blocks,
+            next: after,
+            to: head,
+            cut,
+            selection,
+            redacted_at,
+            _permit: permit,
+        })
     }
 
     /// Reads all of a block on a thread that may wait.

@@ -20,12 +20,17 @@ pub(super) enum End {
     Gone,
     /// The client is told why.
     Told(Bye),
+    /// What is just being sent is not to be sent any more.
+    Withdrawn,
 }
 
 /// Who waits while a socket is full.
 pub(super) trait Waiter: Send {
     /// Returns when something has happened that may end the stream, or fails if it did.
     fn look(&mut self) -> impl Future<Output = Result<(), End>> + Send;
+
+    /// Sends more of what is being sent, by the right to; none if that is lost.
+    fn by_right<T>(&self, send: impl FnOnce() -> T) -> Option<T>;
 
     /// The client is a slow one.
     fn slow(&mut self);
@@ -55,7 +60,7 @@ impl Line {
         mut bytes: impl Buf + Send,
         waiter: &mut impl Waiter,
     ) -> Result<(), End> {
-        if self.begin(&mut bytes)? { Ok(()) } else { self.go_on(bytes, waiter).await }
+        if self.begin(&mut bytes)? { Ok(()) } else { self.go_on(bytes, waiter).await.map(drop) }
     }
 
     /// Sends what the socket takes now of `bytes`; says whether that was all. If not, [`Line::go_on`] must follow.
@@ -64,16 +69,22 @@ impl Line {
         Ok(self.try_send(bytes)? == Sent::All)
     }
 
-    /// Sends the rest of what was begun.
+    /// Sends the rest of what was begun. Returns whether it was sent: none of it was if it was withdrawn in time.
     pub(super) async fn go_on(
         &mut self,
         mut bytes: impl Buf + Send,
         waiter: &mut impl Waiter,
-    ) -> Result<(), End> {
+    ) -> Result<bool, End> {
         self.streams.passes.handled();
         // In a box, so that a stream that waits does not carry the state of one that is stuck.
         let rest = bytes.copy_to_bytes(bytes.remaining());
-        Box::pin(self.send_slowly(rest, waiter)).await
+        match Box::pin(self.send_slowly(rest, waiter)).await {
+            Ok(()) => Ok(true),
+            // Half of it cannot be taken back, and nothing can follow it.
+            Err(End::Withdrawn) if self.torn => Err(End::Gone),
+            Err(End::Withdrawn) => Ok(false),
+            Err(end) => Err(end),
+        }
     }
 
     /// Sends what the socket takes now.
@@ -97,13 +108,14 @@ impl Line {
             let mut now = Instant::now();
             tokio::select! {
                 biased;
-                _ = self.socket.writable() => {}
                 looked = waiter.look() => looked?,
+                _ = self.socket.writable() => {}
                 () = sleep_until(if now < slow_at { slow_at.min(window_ends) } else { window_ends }) => {}
             }
             now = Instant::now();
             let before = bytes.len();
-            if self.try_send(&mut bytes)? == Sent::All {
+            let sent = waiter.by_right(|| self.try_send(&mut bytes)).ok_or(End::Withdrawn)??;
+            if sent == Sent::All {
                 return Ok(());
             }
             taken += before - bytes.len();
@@ -121,8 +133,9 @@ impl Line {
     }
 
     /// Sends the last words and what belongs behind them, if the system takes them now, and says that nothing more comes.
-    pub(super) fn finish(&mut self, reason: Bye, last_words: Vec<u8>) {
-        if reason == Bye::Slow {
+    /// With `at_any_rate` it does not matter how little the client takes.
+    pub(super) fn finish(&mut self, at_any_rate: bool, last_words: Vec<u8>) {
+        if at_any_rate {
             // Its client is told as well, however late it will read that: what was begun is finished, and the system, which
             // gives a connection up whose client takes nothing any more, keeps that little until then.
             self.socket.bound_unsent(usize::MAX);

@@ -36,6 +36,7 @@ pub enum RingRead {
 pub struct Ring {
     bytes_max: usize,
     rights_at: AtomicU64,
+    redacted_at: AtomicU64,
     segments: RwLock<Segments>,
     ready: Ready,
     scratch: Mutex<Scratch>,
@@ -142,6 +143,7 @@ impl Ring {
         Ring {
             bytes_max,
             rights_at: AtomicU64::new(0),
+            redacted_at: AtomicU64::new(0),
             segments: RwLock::default(),
             ready: Ready::default(),
             scratch: Mutex::default(),
@@ -198,6 +200,7 @@ impl Ring {
     /// Replaces the frames of `targets` by those of the same records with their texts gone. When this returns, no reader
     /// can get the texts from here any more; it must be called before the deletion's head is published.
     pub fn redact(&self, targets: &RoaringTreemap, deletion: Deletion) {
+        self.redacted_at.store(deletion.offset.0, Ordering::Release);
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return };
         let mut iter = targets.iter();
@@ -282,6 +285,12 @@ impl Ring {
             }
         }
         Some(reached)
+    }
+
+    /// The newest deletion that was made known here: what was read of the log before it may have texts that are gone now.
+    #[must_use]
+    pub fn redacted_at(&self) -> Offset {
+        Offset(self.redacted_at.load(Ordering::Acquire))
     }
 
     /// The position at `offset`, if the ring still holds its record.

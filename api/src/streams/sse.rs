@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::task::coop::consume_budget;
 
 use super::chunk::LAST_CHUNK;
 use super::control::{self, Bye};
@@ -68,6 +69,10 @@ impl Waiter for Source {
         self.subscription.interrupt(&pulse).map_or(Ok(()), |reason| Err(End::Told(reason)))
     }
 
+    fn by_right<T>(&self, send: impl FnOnce() -> T) -> Option<T> {
+        Some(send())
+    }
+
     fn slow(&mut self) {
         self.subscription.slow();
     }
@@ -117,6 +122,8 @@ impl Running {
         head.extend_from_slice(&self.framed(&hello));
         self.line.send(Bytes::from(head), &mut self.source).await?;
         loop {
+            // A reader that takes all it gets at once must not keep the others from their turns.
+            consume_budget().await;
             let Source { subscription, pulses } = &mut self.source;
             match subscription.step(pulses, cut).await {
                 Ok(Step::Events(taken)) => self.send(&taken.chunk).await?,
@@ -170,11 +177,15 @@ impl Running {
     /// Tells the client why the stream ends.
     fn say_goodbye(&mut self, reason: Bye) {
         self.streams.figures.stream_ended(reason);
+        if reason == Bye::Slow {
+            // What was begun is finished before this is said.
+            self.source.subscription.confirm();
+        }
         let place = self.source.subscription.given();
         let mut bytes = Vec::from(self.framed(&control::bye(reason, place)));
         if self.framing == Framing::Chunked {
             bytes.extend_from_slice(LAST_CHUNK);
         }
-        self.line.finish(reason, bytes);
+        self.line.finish(reason == Bye::Slow, bytes);
     }
 }

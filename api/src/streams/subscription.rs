@@ -204,6 +204,21 @@ impl Subscription {
     /// # Errors
     /// When the log cannot be read; it is over then, as damaged.
     pub async fn step(&mut self, pulses: &mut watch::Receiver<Pulse>, cut: Cut) -> Result<Step, StreamError> {
+        loop {
+            let (pulse, step) = self.step_at(pulses, cut).await?;
+            // A pulse that came while the log was read counts as seen: nobody would be woken by it again.
+            if !matches!(step, Step::Wait) || *pulses.borrow() == pulse {
+                return Ok(step);
+            }
+        }
+    }
+
+    /// What to do next by the pulse of now, and that pulse.
+    async fn step_at(
+        &mut self,
+        pulses: &mut watch::Receiver<Pulse>,
+        cut: Cut,
+    ) -> Result<(Pulse, Step), StreamError> {
         self.confirm();
         let pulse = *pulses.borrow_and_update();
         if self.interrupt(&pulse).is_none() && pulse.ending == Some(Ending::Shutdown) {
@@ -218,13 +233,13 @@ impl Subscription {
         }
         loop {
             if let Some(reason) = self.ended() {
-                return Ok(Step::Ended(reason));
+                return Ok((pulse, Step::Ended(reason)));
             }
             if let Some(place) = self.passed_over(CHECKPOINT_RECORDS) {
-                return Ok(Step::Checkpoint(place));
+                return Ok((pulse, Step::Checkpoint(place)));
             }
             match self.advance(pulses, cut).await? {
-                Some(taken) if taken.events > 0 => return Ok(Step::Events(taken)),
+                Some(taken) if taken.events > 0 => return Ok((pulse, Step::Events(taken))),
                 Some(_) => self.given = self.cursor.as_ref().map(Cursor::at),
                 None => break,
             }
@@ -233,17 +248,17 @@ impl Subscription {
             && let Some(place) = self.given
         {
             self.phase = Phase::Live;
-            return Ok(Step::CaughtUp(place));
+            return Ok((pulse, Step::CaughtUp(place)));
         }
         if pulse.beat != self.beat {
             if let Some(place) = self.passed_over(1) {
-                return Ok(Step::Checkpoint(place));
+                return Ok((pulse, Step::Checkpoint(place)));
             }
             self.beat = pulse.beat;
             self.guard.reader.touch();
-            return Ok(Step::Heartbeat);
+            return Ok((pulse, Step::Heartbeat));
         }
-        Ok(Step::Wait)
+        Ok((pulse, Step::Wait))
     }
 
     fn ended(&self) -> Option<Bye> {

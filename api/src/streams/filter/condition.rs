@@ -75,6 +75,11 @@ impl Filter {
         self.conditions.dedup();
     }
 
+    /// How many values its conditions name.
+    pub(super) fn values(&self) -> usize {
+        self.conditions.iter().map(Condition::values).sum()
+    }
+
     #[inline]
     pub(super) fn matches(&self, facets: &Facets) -> bool {
         self.types.contains(facets.kind)
@@ -94,6 +99,15 @@ impl Filter {
 }
 
 impl Condition {
+    fn values(&self) -> usize {
+        match self {
+            Condition::Channel(among) | Condition::Sender(among) => among.len(),
+            Condition::At(Test::Among(among)) => among.len(),
+            Condition::Offset(Test::Among(among)) => among.len(),
+            Condition::At(Test::Side(..)) | Condition::Offset(Test::Side(..)) => 1,
+        }
+    }
+
     fn holds(&self, facets: &Facets) -> bool {
         match self {
             Condition::Channel(among) => among.holds(&facets.channel),
@@ -116,6 +130,11 @@ impl<T: Ord> Among<T> {
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn parts(&self) -> (&[T], bool) {
         (&self.values, self.wanted)
+    }
+
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
     }
 
     pub(super) fn holds(&self, value: &T) -> bool {

@@ -1,6 +1,6 @@
 //! What is wrong with filters, in words and with the place. Places are counted from 1.
 
-use super::{CONDITIONS_MAX, FILTERS_MAX, VALUES_MAX};
+use super::{CONDITIONS_MAX, FILTERS_MAX, VALUES_IN_ALL_MAX, VALUES_MAX};
 
 /// Filters that are none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,12 @@ pub enum FilterError {
     TooManyConditions {
         /// Which filter.
         filter: usize,
+        /// How many.
+        count: usize,
+    },
+    /// More than [`VALUES_IN_ALL_MAX`] in all conditions together.
+    #[error("all conditions together name {count} values, and {VALUES_IN_ALL_MAX} at most are taken")]
+    TooManyValues {
         /// How many.
         count: usize,
     },

@@ -23,6 +23,8 @@ pub(crate) mod show;
 mod tests;
 mod words;
 
+use std::sync::Arc;
+
 use scrollback_log::Offset;
 use scrollback_projections::Origins;
 use serde_json::Value;
@@ -41,12 +43,17 @@ pub const FILTERS_MAX: usize = 32;
 pub const CONDITIONS_MAX: usize = 16;
 /// The most values of one list, and of one simple parameter.
 pub const VALUES_MAX: usize = 100;
+/// The most values in all conditions of a reader's filters together.
+pub const VALUES_IN_ALL_MAX: usize = 1_000;
 
 /// What a reader asked for: one of its filters must hold, if there are any, and all of the simple parameters.
 ///
-/// Two that say the same in another order, or twice, are equal.
+/// Two that say the same in another order, or twice, are equal. Cheap to clone: a reader's are held in several places.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Filters {
+pub struct Filters(Arc<Parts>);
+
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
+struct Parts {
     /// Sorted, each once. None of them: everything.
     any: Vec<Filter>,
     parameters: Parameters,
@@ -95,26 +102,37 @@ impl Filters {
         }
         any.sort_unstable();
         any.dedup();
-        Ok(Filters { any, parameters })
+        let filters = Filters(Arc::new(Parts { any, parameters }));
+        match filters.values() {
+            0..=VALUES_IN_ALL_MAX => Ok(filters),
+            count => Err(FilterError::TooManyValues { count }),
+        }
     }
 
     /// Whether every event is wanted.
     #[must_use]
     pub fn is_everything(&self) -> bool {
-        self.any.is_empty() && self.parameters.is_everything()
+        self.0.any.is_empty() && self.0.parameters.is_everything()
+    }
+
+    /// How many ids, numbers and times all conditions name: what the filters take in memory.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        self.0.any.iter().map(Filter::values).sum::<usize>() + self.0.parameters.values()
     }
 
     /// Whether the reader wants an event with these facets.
     #[must_use]
     pub fn matches(&self, facets: &Facets) -> bool {
-        self.parameters.matches(facets)
-            && (self.any.is_empty() || self.any.iter().any(|filter| filter.matches(facets)))
+        let Parts { any, parameters } = &*self.0;
+        parameters.matches(facets) && (any.is_empty() || any.iter().any(|filter| filter.matches(facets)))
     }
 
     /// Whether the reader could want an event of this channel.
     pub(super) fn may_match_channel(&self, channel: Offset) -> bool {
-        self.parameters.may_match_channel(channel)
-            && (self.any.is_empty() || self.any.iter().any(|filter| filter.may_match_channel(channel)))
+        let Parts { any, parameters } = &*self.0;
+        parameters.may_match_channel(channel)
+            && (any.is_empty() || any.iter().any(|filter| filter.may_match_channel(channel)))
     }
 }
 

@@ -37,6 +37,11 @@ impl Parameters {
         })
     }
 
+    /// How many ids they name.
+    pub(super) fn values(&self) -> usize {
+        [&self.channels, &self.senders].into_iter().flatten().map(Among::len).sum()
+    }
+
     pub(super) fn is_everything(&self) -> bool {
         *self == Parameters::default()
     }

@@ -13,10 +13,10 @@ use crate::timestamps;
 
 /// The list that [`Filters::from_json`] reads as these filters. What the simple parameters say is not in it.
 pub(crate) fn json(filters: &Filters, origins: &Origins) -> Value {
-    if filters.any.is_empty() {
+    if filters.0.any.is_empty() {
         return json!([[]]);
     }
-    filters.any.iter().map(|filter| conditions(filter, origins)).collect()
+    filters.0.any.iter().map(|filter| conditions(filter, origins)).collect()
 }
 
 fn conditions(filter: &Filter, origins: &Origins) -> Value {

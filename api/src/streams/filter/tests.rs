@@ -88,6 +88,13 @@ fn as_many_as_there_may_be_are_taken_and_one_more_is_refused() {
     let told = error(&json!([vec![condition; CONDITIONS_MAX + 1]]));
     assert_eq!(told, "filter 1 has 17 conditions, and 16 at most are taken");
     read(&json!([[["offset", "in", vec![1; VALUES_MAX]]]]));
+    let all = |conditions: usize| {
+        let condition =
+            |from: usize| json!(["offset", "in", (from * 100..from * 100 + 100).collect::<Vec<_>>()]);
+        json!([(0..conditions).map(condition).collect::<Vec<_>>()])
+    };
+    assert_eq!(read(&all(10)).values(), VALUES_IN_ALL_MAX);
+    assert!(error(&all(11)).contains("all conditions together name 1100 values"), "{}", error(&all(11)));
     let told = error(&json!([[["offset", "in", vec![1; VALUES_MAX + 1]]]]));
     assert_eq!(told, "condition 1 of filter 1: the list has 101 values, and 100 at most are taken");
     assert!(taken(&"filter=[[%22offset%22,%22=%22,1]]&".repeat(FILTERS_MAX)).is_ok());

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use scrollback_log::Offset;
 use scrollback_projections::testing::{Dice, History};
@@ -85,9 +87,10 @@ fn all_by(
     Some(all)
 }
 
-/// The same for a reader that gets everything.
+/// The same for a reader that gets everything. All of them have one selection, so that they share what is ready.
 fn all(ring: &Ring, after: Offset, head: Offset, bytes_max: usize) -> Option<Vec<Value>> {
-    all_by(ring, after, head, sse(bytes_max), &Selection::everything())
+    static EVERYTHING: LazyLock<Selection> = LazyLock::new(Selection::everything);
+    all_by(ring, after, head, sse(bytes_max), &EVERYTHING)
 }
 
 pub(super) fn offset(event: &Value) -> u64 {

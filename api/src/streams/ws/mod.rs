@@ -11,6 +11,7 @@ mod frames;
 mod messages;
 mod open;
 mod protocol;
+mod scanner;
 mod seats;
 pub(super) mod sessions;
 mod talk;

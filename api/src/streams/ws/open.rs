@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use scrollback_log::{Offset, ResumePoint};
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::super::filter::Filters;
 use super::super::resume::Resume;
@@ -15,7 +16,7 @@ use super::flight::Flight;
 use super::frames;
 use super::messages::Open;
 use super::seats::{Seated, Seats};
-use super::sessions::{Seat, TooMany};
+use super::sessions::{Seat, Session, TooMany};
 use crate::http::problem::{Code, Problem};
 
 /// The most sessions on one socket.
@@ -24,21 +25,29 @@ const SESSIONS_MAX: usize = 64;
 const WINDOW_MAX: u64 = 65_536;
 const WINDOW_DEFAULT: usize = 1_000;
 
-/// Does as an `open` says. Returns what the client is told.
-pub(super) async fn open(streams: &Arc<Streams>, seats: &mut Seats, open: Open) -> Result<Bytes, Problem> {
-    let Open { id, session, filters, resume_point, last, since, window } = open;
-    if seats.all.len() >= SESSIONS_MAX {
-        return Err(too_many(format!("a socket has at most {SESSIONS_MAX} sessions")));
-    }
+/// What an `open` came to.
+pub(super) enum Opened {
+    /// A session that begins or goes on here.
+    Session(Seat, Position),
+    /// The client's past is not this log's.
+    Elsewhere(Resume, usize),
+}
+
+/// Does as an `open` says. It may take long, so nothing of the socket is needed meanwhile.
+pub(super) async fn open(
+    streams: Arc<Streams>,
+    user: Offset,
+    nudge: Arc<Notify>,
+    wanted: Open,
+) -> Result<Opened, Problem> {
+    let Open { session, filters, resume_point, last, since, window, .. } = wanted;
     let window = read_window(window)?;
     let asked = read_start(resume_point.as_ref(), last, since.as_deref())?;
-    let user = seats.reader.user();
-    if let Some(session) = session {
-        if seats.find(&session).is_some() {
-            return Err(Problem::new(Code::SessionOpen, "this socket has that session already"));
-        }
-        if let Some((seat, acknowledged)) = streams.sessions.take(user, &session, &seats.nudge) {
-            return go_on(streams, seats, id.as_deref(), seat, acknowledged, asked).await;
+    if let Some(id) = session {
+        if let Some(known) = streams.sessions.look(user, &id)
+            && let Some(opened) = go_on(&streams, user, &nudge, &known, &id, asked).await?
+        {
+            return Ok(opened);
         }
         if asked.is_none() {
             return Err(Problem::plain(Code::UnknownSession));
@@ -51,42 +60,44 @@ pub(super) async fn open(streams: &Arc<Streams>, seats: &mut Seats, open: Open) 
     };
     let selection = streams.selection(user, &filters);
     let resume = streams.resume(&asked.unwrap_or(Start::BEGINNING), &selection).await?;
-    let Some(at) = resume.position() else {
-        let head = Position::from(streams.log.head());
-        return Ok(frames::hello(id.as_deref(), None, resume, None, head, window));
-    };
-    let begun = streams.sessions.begin(user, filters, window, at.offset, &seats.nudge);
+    let Some(at) = resume.position() else { return Ok(Opened::Elsewhere(resume, window)) };
+    let begun = streams.sessions.begin(user, filters, window, at.offset, &nudge);
     let seat = begun.map_err(|TooMany| too_many("end some of your sessions first"))?;
-    Ok(sit_down(streams, seats, id.as_deref(), seat, at))
+    Ok(Opened::Session(seat, at))
 }
 
-/// Goes on with a session after what is acknowledged, or where its client says that it stands if that is later.
+/// Goes on with a session after what is acknowledged, or where its client says that it stands if that is later. It is taken
+/// only when it is known that it can go on; none if it is gone by then.
 async fn go_on(
+    streams: &Arc<Streams>,
+    user: Offset,
+    nudge: &Arc<Notify>,
+    known: &Session,
+    id: &str,
+    asked: Option<Start>,
+) -> Result<Option<Opened>, Problem> {
+    let selection = streams.selection(user, &known.filters);
+    let after = |offset| Start::After(ResumePoint { offset, tag: None });
+    let start = asked.unwrap_or(after(known.acknowledged()));
+    let resume = streams.resume(&start, &selection).await?;
+    let Some(mut at) = resume.position() else { return Ok(Some(Opened::Elsewhere(resume, known.window))) };
+    let Some((seat, acknowledged)) = streams.sessions.take(user, id, nudge) else { return Ok(None) };
+    if at.offset < acknowledged {
+        // What is acknowledged lies at or below the head, and nobody else can acknowledge more now.
+        at = streams.resume(&after(acknowledged), &selection).await?.position().unwrap_or(at);
+    }
+    seat.acknowledge(at.offset);
+    Ok(Some(Opened::Session(seat, at)))
+}
+
+/// Lets a session sit down on this socket. Returns what its client is told.
+pub(super) fn sit_down(
     streams: &Arc<Streams>,
     seats: &mut Seats,
     id: Option<&str>,
     seat: Seat,
-    acknowledged: Offset,
-    asked: Option<Start>,
-) -> Result<Bytes, Problem> {
-    let kept = Start::After(ResumePoint { offset: acknowledged, tag: None });
-    let selection = streams.selection(seats.reader.user(), &seat.session.filters);
-    let resume = match asked {
-        Some(asked) => match streams.resume(&asked, &selection).await? {
-            Resume::Ok(at) if at.offset < acknowledged => streams.resume(&kept, &selection).await?,
-            other => other,
-        },
-        None => streams.resume(&kept, &selection).await?,
-    };
-    let Some(at) = resume.position() else {
-        let head = Position::from(streams.log.head());
-        return Ok(frames::hello(id, None, resume, None, head, seat.session.window));
-    };
-    seat.acknowledge(at.offset);
-    Ok(sit_down(streams, seats, id, seat, at))
-}
-
-fn sit_down(streams: &Arc<Streams>, seats: &mut Seats, id: Option<&str>, seat: Seat, at: Position) -> Bytes {
+    at: Position,
+) -> Bytes {
     let session = &seat.session;
     let (resume, reader) = (Resume::Ok(at), Arc::clone(&seats.reader));
     let subscription = Subscription::begin(streams, reader, resume, session.filters.clone());
@@ -124,6 +135,17 @@ fn read_start(
         return Ok(None);
     }
     Ok(Some(Start::from_parts(point.as_deref(), last, since)?))
+}
+
+/// A session that cannot be opened here now.
+pub(super) fn refuse(seats: &Seats, wanted: &Open) -> Result<(), Problem> {
+    if wanted.session.as_ref().is_some_and(|session| seats.find(session).is_some()) {
+        return Err(Problem::new(Code::SessionOpen, "this socket has that session already"));
+    }
+    if seats.all.len() >= SESSIONS_MAX {
+        return Err(too_many(format!("a socket has at most {SESSIONS_MAX} sessions")));
+    }
+    Ok(())
 }
 
 fn too_many(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {

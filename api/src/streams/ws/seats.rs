@@ -8,7 +8,7 @@ use super::super::line::{End, Waiter};
 use super::super::subscription::Subscription;
 use super::super::{Bye, Ending, Pulse, Reader};
 use super::flight::Flight;
-use super::sessions::Seat;
+use super::sessions::{Seat, SessionId};
 
 /// A session that this socket has.
 pub(super) struct Seated {
@@ -31,9 +31,10 @@ pub(super) struct Seats {
 }
 
 impl Seats {
-    /// The place of the session with this id.
+    /// The place of the session with this id, if nobody else has taken it.
     pub(super) fn find(&self, id: &str) -> Option<usize> {
-        self.all.iter().position(|seated| seated.seat.session.id.to_string() == id)
+        let id = SessionId::parse(id)?;
+        self.all.iter().position(|seated| seated.seat.session.id == id && seated.seat.turn().is_some())
     }
 
     /// Looks for what ends the whole socket at once. What ends one session is left for its next step.
@@ -73,9 +74,19 @@ impl Waiter for Seats {
             () = self.nudge.notified() => {}
         }
         let pulse = self.check().map_err(End::Told)?;
-        // What a session that is over has begun to say cannot be taken back, and nothing can follow half of it.
         let ended = self.sending.and_then(|place| self.all.get_mut(place)?.look(&pulse));
-        ended.map_or(Ok(()), |_| Err(End::Gone))
+        ended.map_or(Ok(()), |_| Err(End::Withdrawn))
+    }
+
+    fn by_right<T>(&self, send: impl FnOnce() -> T) -> Option<T> {
+        // Whoever wants to take the session waits until this is sent.
+        let turn = match self.sending.and_then(|place| self.all.get(place)) {
+            Some(seated) => Some(seated.seat.turn()?),
+            None => None,
+        };
+        let sent = send();
+        drop(turn);
+        Some(sent)
     }
 
     fn slow(&mut self) {

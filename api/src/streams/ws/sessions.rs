@@ -13,6 +13,10 @@ use super::super::filter::Filters;
 
 /// The most sessions of a user, those that nobody has now included.
 const SESSIONS_OF_USER_MAX: usize = 16_384;
+/// The most values in the filters of all of them: some megabytes.
+const VALUES_OF_USER_MAX: usize = 65_536;
+/// How often it is looked again which sessions of a user are over who has as many as may be.
+const SWEEP_AGAIN: Duration = Duration::from_secs(1);
 
 /// The name of a session: random, and opening nothing to anybody but its user.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +80,11 @@ impl Session {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Up to where all is acknowledged.
+    pub(super) fn acknowledged(&self) -> Offset {
+        self.lock().acknowledged
+    }
+
     /// Takes the session from whoever has it. Returns up to where all is acknowledged: nothing more is said by the one before.
     fn take(self: &Arc<Self>, nudge: &Arc<Notify>) -> (Seat, Offset) {
         let mut held = self.lock();
@@ -116,11 +125,39 @@ impl Drop for Seat {
     }
 }
 
+/// The sessions of one user.
+#[derive(Debug, Default)]
+struct OfUser {
+    by_id: HashMap<SessionId, Arc<Session>>,
+    /// How many values the filters of all of them have.
+    values: usize,
+    /// When it was last looked which of them are over, because there were too many.
+    swept: Option<Instant>,
+}
+
+impl OfUser {
+    fn have_room_for(&self, session: &Session) -> bool {
+        self.by_id.len() < SESSIONS_OF_USER_MAX
+            && self.values + session.filters.values() <= VALUES_OF_USER_MAX
+    }
+
+    fn remove(&mut self, session: &Session) {
+        if let Some(removed) = self.by_id.remove(&session.id) {
+            self.values -= removed.filters.values();
+        }
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Session) -> bool) {
+        self.by_id.retain(|_, session| keep(session));
+        self.values = self.by_id.values().map(|session| session.filters.values()).sum();
+    }
+}
+
 /// The sessions of all users.
 #[derive(Debug)]
 pub(in super::super) struct Sessions {
     retention: Duration,
-    known: Mutex<HashMap<Offset, HashMap<SessionId, Arc<Session>>>>,
+    known: Mutex<HashMap<Offset, OfUser>>,
 }
 
 /// A user has as many sessions as one may have.
@@ -149,29 +186,43 @@ impl Sessions {
         let session = Arc::new(Session { id: SessionId(rand::random()), user, filters, window, held });
         let mut known = self.lock();
         let sessions = known.entry(user).or_default();
-        if sessions.len() >= SESSIONS_OF_USER_MAX {
-            sessions.retain(|_, session| !self.is_over(session));
+        if !sessions.have_room_for(&session) && sessions.swept.is_none_or(|at| at.elapsed() >= SWEEP_AGAIN) {
+            sessions.swept = Some(Instant::now());
+            sessions.retain(|session| !self.is_over(session));
         }
-        if sessions.len() >= SESSIONS_OF_USER_MAX {
+        if !sessions.have_room_for(&session) {
             return Err(TooMany);
         }
-        sessions.insert(session.id, Arc::clone(&session));
+        sessions.values += session.filters.values();
+        sessions.by_id.insert(session.id, Arc::clone(&session));
         Ok(session.take(nudge).0)
     }
 
     /// Takes the session of `user` with this id, if there is one.
     pub(super) fn take(&self, user: Offset, id: &str, nudge: &Arc<Notify>) -> Option<(Seat, Offset)> {
         let id = SessionId::parse(id)?;
-        let session = self.lock().get(&user)?.get(&id).cloned()?;
-        (!self.is_over(&session)).then(|| session.take(nudge))
+        let known = self.lock();
+        let session = known.get(&user)?.by_id.get(&id).filter(|session| !self.is_over(session))?;
+        Some(session.take(nudge))
     }
 
-    /// The session is no more.
-    pub(super) fn end(&self, session: &Session) {
+    /// Looks at the session of `user` with this id, if there is one, and leaves it with whoever has it.
+    pub(super) fn look(&self, user: Offset, id: &str) -> Option<Arc<Session>> {
+        let id = SessionId::parse(id)?;
+        let known = self.lock();
+        known.get(&user)?.by_id.get(&id).filter(|session| !self.is_over(session)).cloned()
+    }
+
+    /// The session is no more, if whoever says so still has it.
+    pub(super) fn end(&self, seat: &Seat) {
         let mut known = self.lock();
+        if seat.turn().is_none() {
+            return;
+        }
+        let session = &seat.session;
         if let Some(sessions) = known.get_mut(&session.user) {
-            sessions.remove(&session.id);
-            if sessions.is_empty() {
+            sessions.remove(session);
+            if sessions.by_id.is_empty() {
                 known.remove(&session.user);
             }
         }
@@ -180,8 +231,8 @@ impl Sessions {
     /// Lets those go that nobody has come for.
     pub(in super::super) fn sweep(&self) {
         self.lock().retain(|_, sessions| {
-            sessions.retain(|_, session| !self.is_over(session));
-            !sessions.is_empty()
+            sessions.retain(|session| !self.is_over(session));
+            !sessions.by_id.is_empty()
         });
     }
 
@@ -189,7 +240,7 @@ impl Sessions {
         session.lock().left_at.is_some_and(|left_at| left_at.elapsed() >= self.retention)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Offset, HashMap<SessionId, Arc<Session>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Offset, OfUser>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -220,6 +271,8 @@ mod tests {
         assert!(first.turn().is_none() && second.turn().is_some());
         first_nudge.notified().await;
         first.acknowledge(Offset(20));
+        sessions.end(&first);
+        assert!(sessions.look(ADA, &id).is_some(), "it is not that one's to end");
         drop(first);
         assert!(second.turn().is_some(), "the one before leaves nothing");
         drop(second);
@@ -238,7 +291,7 @@ mod tests {
             assert!(sessions.take(ADA, other, &nudge).is_none(), "{other}");
         }
         assert!(seat.turn().is_some(), "nobody has taken it");
-        sessions.end(&seat.session);
+        sessions.end(&seat);
         assert!(sessions.take(ADA, &id, &nudge).is_none());
         assert!(sessions.lock().is_empty());
     }
@@ -257,21 +310,38 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(sessions.take(ADA, &ids[1], &nudge).is_none(), "whether it was swept or not");
         sessions.sweep();
-        assert_eq!(sessions.lock()[&ADA].len(), 1);
+        assert_eq!(sessions.lock()[&ADA].by_id.len(), 1);
         assert!(kept.turn().is_some());
     }
 
-    #[test]
-    fn a_user_has_so_many_sessions_and_not_more() {
+    #[tokio::test(start_paused = true)]
+    async fn a_user_has_so_many_sessions_and_not_more() {
         let sessions = Sessions::new(Duration::ZERO);
         let nudge = Arc::default();
         let mut seats: Vec<Seat> = (0..SESSIONS_OF_USER_MAX).map(|_| begin(&sessions, &nudge)).collect();
         assert!(sessions.begin(ADA, Filters::default(), 1, Offset(0), &nudge).is_err());
         assert!(sessions.begin(BOB, Filters::default(), 1, Offset(0), &nudge).is_ok());
         seats.pop();
+        tokio::time::advance(SWEEP_AGAIN).await;
         assert!(
             sessions.begin(ADA, Filters::default(), 1, Offset(0), &nudge).is_ok(),
             "one was left, and is over"
         );
+    }
+
+    #[test]
+    fn the_values_in_all_filters_of_a_user_are_bounded() {
+        let sessions = Sessions::new(Duration::from_secs(60));
+        let nudge = Arc::default();
+        let numbers: Vec<u64> = (0..100).collect();
+        let condition = serde_json::json!(["offset", "in", numbers]);
+        let filters = serde_json::json!([vec![condition; 8]]);
+        let filters = Filters::from_json(&filters, &scrollback_projections::Origins::default()).unwrap();
+        let begin = |user| sessions.begin(user, filters.clone(), 1, Offset(0), &nudge);
+        let most = VALUES_OF_USER_MAX / filters.values();
+        let mut seats: Vec<Seat> = (0..most).map(|_| begin(ADA).ok().unwrap()).collect();
+        assert!(begin(ADA).is_err() && begin(BOB).is_ok());
+        sessions.end(&seats.pop().unwrap());
+        assert!(begin(ADA).is_ok());
     }
 }

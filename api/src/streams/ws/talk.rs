@@ -3,6 +3,7 @@
 mod ending;
 mod hear;
 mod turn;
+mod work;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,9 +12,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Notify;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::super::line::{End, Line};
@@ -23,6 +23,7 @@ use super::seats::Seats;
 use super::{Hold, Post, frames};
 use crate::socket::Socket;
 use turn::Advanced;
+use work::{Done, Work};
 
 /// What is read at once.
 const READ_BYTES: usize = 4 << 10;
@@ -36,9 +37,6 @@ pub struct Ws {
     post: Arc<dyn Post>,
 }
 
-/// A message of the client's that was sent to a channel: its frame, and how many bytes the message had.
-type Sending = Pin<Box<dyn Future<Output = (Bytes, usize)> + Send>>;
-
 /// A running socket.
 struct Talk {
     streams: Arc<Streams>,
@@ -46,11 +44,12 @@ struct Talk {
     line: Line,
     protocol: Protocol,
     seats: Seats,
-    sends: FuturesUnordered<Sending>,
-    send_bytes: usize,
+    work: Work,
     /// A message that has begun to come: since when, and the memory of a large one.
     partial: Option<Partial>,
     beat: u64,
+    /// Whether it is a pulse that has woken it.
+    pulsed: bool,
     pings: Pings,
 }
 
@@ -100,10 +99,10 @@ impl Ws {
             post,
             protocol,
             seats,
-            sends: FuturesUnordered::new(),
-            send_bytes: 0,
+            work: Work::default(),
             partial: None,
             beat,
+            pulsed: false,
         };
         let Err(end) = talk.run(head.into()).await;
         if let End::Told(reason) = end {
@@ -134,6 +133,7 @@ impl Talk {
                 self.send(frames::heartbeat()).await?;
             }
             let mut busy = self.hear().await?;
+            busy |= self.answer_ready(None).await?;
             let mut place = 0;
             while place < self.seats.all.len() {
                 match self.advance(place).await? {
@@ -142,69 +142,66 @@ impl Talk {
                     Advanced::Ended => busy = true,
                 }
             }
-            // A pulse that came while one session was at work has not been looked at by those before it.
-            if !busy && *self.seats.pulses.borrow() == pulse {
+            if busy {
+                // A client that always has more to say, or takes all it gets, must not keep others from their turns.
+                consume_budget().await;
+            } else if *self.seats.pulses.borrow() == pulse {
                 self.wait().await?;
             }
+            // Else a pulse came while one session was at work, and those before it have not looked at it.
         }
     }
 
     /// Waits until there is something to do, and does what is not for the next round.
     async fn wait(&mut self) -> Result<(), End> {
-        self.streams.passes.handled();
-        let may_hear = self.may_hear();
+        if std::mem::take(&mut self.pulsed) {
+            self.streams.passes.handled();
+        }
+        let may_hear = self.work.has_room();
         let woken = {
             let _waiting = self.streams.passes.wait();
             tokio::select! {
                 changed = self.seats.pulses.changed() => {
                     changed.map_err(|_| End::Gone)?;
-                    Woken::Round
+                    Woken::Pulse
                 }
                 () = self.seats.nudge.notified() => Woken::Round,
                 readable = self.line.socket.tcp().readable(), if may_hear => {
                     readable.map_err(|_| End::Gone)?;
                     Woken::Round
                 }
-                Some((frame, bytes)) = self.sends.next(), if !self.sends.is_empty() => Woken::Sent(frame, bytes),
+                done = self.work.next() => Woken::Done(done),
                 () = &mut self.pings.sleep => Woken::Ping,
             }
         };
         match woken {
             Woken::Round => Ok(()),
-            Woken::Sent(frame, bytes) => self.answer(frame, bytes).await,
+            Woken::Pulse => {
+                self.pulsed = true;
+                Ok(())
+            }
+            Woken::Done(done) => self.answer_ready(Some(done)).await.map(drop),
             Woken::Ping => self.ping().await,
         }
     }
 
-    /// Sends the answer to a message that was sent to a channel, with those that are ready beside it.
-    async fn answer(&mut self, first: Bytes, bytes: usize) -> Result<(), End> {
-        self.send_bytes -= bytes;
-        let mut frames = first;
-        if let Some(Some((second, bytes))) = self.sends.next().now_or_never() {
-            self.send_bytes -= bytes;
-            let mut all = Vec::from(frames);
-            all.extend_from_slice(&second);
-            while let Some(Some((another, bytes))) = self.sends.next().now_or_never() {
-                self.send_bytes -= bytes;
-                all.extend_from_slice(&another);
-            }
-            frames = all.into();
-        }
-        self.send(frames).await
-    }
-
     /// Sends a ping, or gives up a client that has not answered the one before.
     async fn ping(&mut self) -> Result<(), End> {
-        let limits = &self.streams.limits;
-        if self.pings.waits {
-            return Err(End::Gone);
+        if self.pings.waits && self.work.has_room() {
+            // The answer may have come at this very moment.
+            self.hear().await?;
+            if self.pings.waits {
+                return Err(End::Told(Bye::Slow));
+            }
+            return Ok(());
         }
         if self.partial.as_ref().is_some_and(|partial| partial.since.elapsed() >= MESSAGE_WITHIN) {
             self.close(1008, "the message takes too long").await;
             return Err(End::Gone);
         }
+        // What is not read now cannot be missed.
         self.pings.waits = true;
-        self.pings.sleep.as_mut().reset(Instant::now() + limits.pong_within);
+        self.pings.sleep.as_mut().reset(Instant::now() + self.streams.limits.pong_within);
         self.send(Bytes::from_static(frames::PING_FRAME)).await
     }
 
@@ -225,8 +222,10 @@ impl Talk {
 enum Woken {
     /// There may be something for any part of a round.
     Round,
-    /// A message was sent to its channel.
-    Sent(Bytes, usize),
+    /// A pulse has come.
+    Pulse,
+    /// Something that went on beside is done.
+    Done(Done),
     /// It is time to ask, or to have been answered.
     Ping,
 }

@@ -9,7 +9,7 @@ use super::super::protocol::Heard;
 use super::super::{close_code, frames};
 use super::{READ_BYTES, Talk};
 use crate::streams::Bye;
-use crate::streams::subscription::Phase;
+use crate::streams::line::End;
 
 /// How long a client that was told of the end may take to close the socket from its side; and one that was told that it is
 /// slow, to have read that.
@@ -19,27 +19,44 @@ const SLOW_CLOSE_WITHIN: Duration = Duration::from_secs(60);
 impl Talk {
     /// Tells the client why the socket ends, session by session.
     pub(super) async fn say_goodbye(&mut self, reason: Bye) {
+        let mut bytes = self.finish_work().await;
         let limits = &self.streams.limits;
         let retry = (reason == Bye::Shutdown)
             .then(|| rand::random_range(limits.retry_min..=limits.retry_max.max(limits.retry_min)));
-        let mut bytes = Vec::new();
-        for seated in &self.seats.all {
-            self.streams.figures.stream_ended(reason);
-            let (id, at) = (&seated.seat.session.id, seated.subscription.given());
-            let replaced = seated.subscription.phase() == Phase::Ended(Bye::Replaced);
-            let reason = if replaced { Bye::Replaced } else { reason };
-            bytes.extend_from_slice(&frames::bye(id, reason, at, retry));
+        for seated in &mut self.seats.all {
+            if reason == Bye::Slow {
+                // What was begun is finished before this is said.
+                seated.subscription.confirm();
+            }
+            let own = if seated.seat.turn().is_none() { Bye::Replaced } else { reason };
+            self.streams.figures.stream_ended(own);
+            bytes.extend_from_slice(&frames::bye(
+                &seated.seat.session.id,
+                own,
+                seated.subscription.given(),
+                retry,
+            ));
         }
         bytes.extend_from_slice(&frames::close(close_code(reason), reason.name()));
-        self.line.finish(reason, bytes);
+        self.line.finish(reason == Bye::Slow, bytes);
         let within = if reason == Bye::Slow { SLOW_CLOSE_WITHIN } else { CLOSE_WITHIN };
         self.wait_for_the_end(within).await;
     }
 
-    /// Says that the socket ends.
+    /// Says that the socket ends, for a reason of the protocol's or of one session's.
     pub(super) async fn close(&mut self, code: u16, why: &str) {
-        self.line.finish(Bye::Replaced, frames::close(code, why));
+        let mut bytes = self.finish_work().await;
+        bytes.extend_from_slice(&frames::close(code, why));
+        self.line.finish(false, bytes);
         self.wait_for_the_end(CLOSE_WITHIN).await;
+    }
+
+    /// Answers the client's close, after all it has sent before.
+    pub(super) async fn close_in_answer(&mut self) -> End {
+        let mut bytes = self.finish_work().await;
+        bytes.extend_from_slice(&self.protocol.take_outgoing());
+        self.line.finish(false, bytes);
+        End::Gone
     }
 
     /// Waits a little for the client to have read that: closing while it still sends would reset the connection, and what it

@@ -8,30 +8,22 @@ use tokio::time::Instant;
 
 use super::super::messages::{self, Message, Refused};
 use super::super::protocol::Heard;
-use super::super::{Hold, frames, open};
+use super::super::{Hold, frames};
 use super::{Partial, READ_BYTES, Talk};
 use crate::http::problem::{Code, Problem};
 use crate::streams::line::End;
 
 /// What is read of a socket before its sessions have a turn.
 const READ_BYTES_MAX: usize = 16 << 10;
-/// The most messages of a socket that are being sent to channels, and the most bytes of them: nothing more is read meanwhile.
-const SENDS_MAX: usize = 256;
-const SEND_BYTES_MAX: usize = 1 << 20;
 /// A message of up to so many bytes is not counted, so that one can always be sent.
 const SMALL_BYTES_MAX: usize = 8 << 10;
 
 impl Talk {
-    /// Whether more of what the client says can be taken now.
-    pub(super) fn may_hear(&self) -> bool {
-        self.sends.len() < SENDS_MAX && self.send_bytes < SEND_BYTES_MAX
-    }
-
     /// Reads what the client says, and does it. Returns whether there may be more.
     pub(super) async fn hear(&mut self) -> Result<bool, End> {
         let mut read = 0;
         loop {
-            while self.may_hear() {
+            while self.work.has_room() {
                 match self.protocol.read() {
                     Heard::Text(text) => {
                         let hold = self.partial.take().and_then(|partial| partial.hold);
@@ -40,10 +32,9 @@ impl Talk {
                     Heard::Nothing => break,
                     Heard::Close => {
                         for seated in &self.seats.all {
-                            self.streams.sessions.end(&seated.seat.session);
+                            self.streams.sessions.end(&seated.seat);
                         }
-                        self.answer_protocol().await?;
-                        return Err(End::Gone);
+                        return Err(self.close_in_answer().await);
                     }
                     Heard::Broken(code, why) => {
                         self.close(code, why).await;
@@ -56,8 +47,8 @@ impl Talk {
                 self.close(1013, "too many large messages are under way").await;
                 return Err(End::Gone);
             }
-            if !self.may_hear() || read >= READ_BYTES_MAX {
-                return Ok(self.may_hear());
+            if !self.work.has_room() || read >= READ_BYTES_MAX {
+                return Ok(self.work.has_room());
             }
             let mut buffer = [0; READ_BYTES];
             match self.line.socket.try_read(&mut buffer) {
@@ -109,21 +100,21 @@ impl Talk {
             Ok(Message::Close { id, session }) => match self.seats.find(&session) {
                 Some(place) => {
                     let seated = self.seats.all.remove(place);
-                    self.streams.sessions.end(&seated.seat.session);
+                    self.streams.sessions.end(&seated.seat);
                     return self.send(frames::closed(id.as_deref(), &seated.seat.session.id)).await;
                 }
                 None => (id, Problem::plain(Code::UnknownSession)),
             },
             Ok(Message::Open(wanted)) => {
                 let id = wanted.id.clone();
-                match open::open(&self.streams, &mut self.seats, wanted).await {
-                    Ok(hello) => return self.send(hello).await,
+                match self.open(wanted) {
+                    Ok(()) => return Ok(()),
                     Err(problem) => (id, problem),
                 }
             }
             Err(Refused { id, problem }) => (id, problem),
         };
-        self.send(frames::answer(id.as_deref(), problem.code().status(), &problem.to_json())).await
+        self.send(refusal(id.as_deref(), &problem)).await
     }
 
     fn acknowledge(&mut self, session: &str, offset: Offset) -> Result<(), Problem> {
@@ -138,20 +129,9 @@ impl Talk {
         seated.seat.acknowledge(offset);
         Ok(())
     }
+}
 
-    fn post(
-        &mut self,
-        id: String,
-        (channel, body, key): (String, String, Option<String>),
-        bytes: usize,
-        hold: Option<Box<dyn Hold>>,
-    ) {
-        let posted = self.post.post(channel, body, key);
-        self.send_bytes += bytes;
-        self.sends.push(Box::pin(async move {
-            let (status, body) = posted.await;
-            drop(hold);
-            (frames::answer(Some(&id), status, &body), bytes)
-        }));
-    }
+/// What a client is told whose message was not carried out.
+pub(super) fn refusal(id: Option<&str>, problem: &Problem) -> Bytes {
+    frames::answer(id, problem.code().status(), &problem.to_json())
 }

@@ -44,13 +44,15 @@ impl Talk {
                 };
                 let begun = self.line.begin(&mut bytes)?;
                 drop(turn);
+                let mut sent = true;
                 if !begun {
                     self.seats.sending = Some(place);
-                    let sent = self.line.go_on(bytes, &mut self.seats).await;
+                    sent = self.line.go_on(bytes, &mut self.seats).await?;
                     self.seats.sending = None;
-                    sent?;
                 }
-                self.seats.all[place].subscription.confirm();
+                if sent {
+                    self.seats.all[place].subscription.confirm();
+                }
                 Ok(Advanced::Moved)
             }
             Ok(Step::CaughtUp(at)) => {
@@ -80,7 +82,7 @@ impl Talk {
         let seated = self.seats.all.remove(place);
         self.streams.figures.stream_ended(reason);
         if reason != Bye::Replaced {
-            self.streams.sessions.end(&seated.seat.session);
+            self.streams.sessions.end(&seated.seat);
         }
         let bye = frames::bye(&seated.seat.session.id, reason, seated.subscription.given(), None);
         self.send(bye).await?;
