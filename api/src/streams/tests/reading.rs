@@ -7,7 +7,7 @@ use scrollback_log::{Offset, ReadError, ResumePoint, Tag};
 use serde_json::{Value, json};
 
 use super::ring::{shown, sse};
-use super::{CHANNEL, OWNER, World, limits, said};
+use super::{CHANNEL, OWNER, World, limits, said, unsaid};
 use crate::settings::StreamLimits;
 use crate::streams::cursor::{Cursor, Next};
 use crate::streams::cut::Taken;
@@ -133,6 +133,32 @@ fn a_reader_far_behind_that_becomes_slow_goes_on_where_it_was() {
             }
         }
         assert_eq!(all, (2..=world.head().0).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn what_is_deleted_after_it_was_read_ahead_is_shown_as_gone() {
+    let world = talkative(0, 20_000);
+    run(async {
+        let streams = world.streams(limits());
+        let mut cursor = Cursor::new(Position::BEGINNING);
+        // By the time that some blocks are sent the next ones are read.
+        for _ in 0..20 {
+            next(&streams, &mut cursor, world.head()).await.unwrap();
+        }
+        let (from, head) = (cursor.at().offset, world.head());
+        let gone = from.0 + 1..from.0 + 1_500;
+        world.write(gone.clone().map(|message| unsaid(CHANNEL, Offset(message))).collect());
+        let (mut seen, cut) = (0, sse(limits().write_bytes_max));
+        while let Next::Moved(taken) = cursor.next(&streams, head, cut, &everything(&streams)).await.unwrap()
+        {
+            for event in shown(&taken.chunk.bare()) {
+                let is_gone = gone.contains(&event["offset"].as_u64().unwrap());
+                assert_eq!(event["body"] == "", is_gone, "{event}");
+                seen += u64::from(is_gone);
+            }
+        }
+        assert_eq!(seen, gone.end - gone.start);
     });
 }
 
