@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Streams;
 use super::control::Bye;
@@ -12,6 +12,8 @@ use crate::socket::{Sent, Socket};
 
 /// A write that takes longer than this makes the client a slow one.
 const SLOW_AFTER: Duration = Duration::from_millis(250);
+/// How long the system may take to say that a socket takes more since it was allowed to.
+const NEWS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a stream is over.
 #[derive(Debug)]
@@ -134,11 +136,13 @@ impl Line {
 
     /// Sends the last words and what belongs behind them, if the system takes them now, and says that nothing more comes.
     /// With `at_any_rate` it does not matter how little the client takes.
-    pub(super) fn finish(&mut self, at_any_rate: bool, last_words: Vec<u8>) {
+    pub(super) async fn finish(&mut self, at_any_rate: bool, last_words: Vec<u8>) {
         if at_any_rate {
             // Its client is told as well, however late it will read that: what was begun is finished, and the system, which
             // gives a connection up whose client takes nothing any more, keeps that little until then.
             self.socket.bound_unsent(usize::MAX);
+            // The socket is known to be full; that it is not any more is news.
+            let _ = timeout(NEWS_WITHIN, self.socket.writable()).await;
             self.torn = false;
         }
         if self.torn {

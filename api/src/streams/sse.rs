@@ -96,7 +96,7 @@ impl Sse {
         let mut running = Running { streams, source, line, framing };
         let Err(end) = running.talk(resume, head).await;
         if let End::Told(reason) = end {
-            running.say_goodbye(reason);
+            running.say_goodbye(reason).await;
         }
     }
 }
@@ -175,7 +175,7 @@ impl Running {
     }
 
     /// Tells the client why the stream ends.
-    fn say_goodbye(&mut self, reason: Bye) {
+    async fn say_goodbye(&mut self, reason: Bye) {
         self.streams.figures.stream_ended(reason);
         if reason == Bye::Slow {
             // What was begun is finished before this is said.
@@ -186,6 +186,6 @@ impl Running {
         if self.framing == Framing::Chunked {
             bytes.extend_from_slice(LAST_CHUNK);
         }
-        self.line.finish(reason == Bye::Slow, bytes);
+        self.line.finish(reason == Bye::Slow, bytes).await;
     }
 }

@@ -38,7 +38,7 @@ impl Talk {
             ));
         }
         bytes.extend_from_slice(&frames::close(close_code(reason), reason.name()));
-        self.line.finish(reason == Bye::Slow, bytes);
+        self.line.finish(reason == Bye::Slow, bytes).await;
         let within = if reason == Bye::Slow { SLOW_CLOSE_WITHIN } else { CLOSE_WITHIN };
         self.wait_for_the_end(within).await;
     }
@@ -47,7 +47,7 @@ impl Talk {
     pub(super) async fn close(&mut self, code: u16, why: &str) {
         let mut bytes = self.finish_work().await;
         bytes.extend_from_slice(&frames::close(code, why));
-        self.line.finish(false, bytes);
+        self.line.finish(false, bytes).await;
         self.wait_for_the_end(CLOSE_WITHIN).await;
     }
 
@@ -55,7 +55,7 @@ impl Talk {
     pub(super) async fn close_in_answer(&mut self) -> End {
         let mut bytes = self.finish_work().await;
         bytes.extend_from_slice(&self.protocol.take_outgoing());
-        self.line.finish(false, bytes);
+        self.line.finish(false, bytes).await;
         End::Gone
     }
 
