@@ -1,8 +1,8 @@
 //! The server is killed by `kill -9` again and again while many write, delete and read. Writers send again what had no
 //! answer, under the same key; readers come back with the last id they saw. In the end the history must hold.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -11,6 +11,7 @@ use crate::support::client::{Client, Request, number, text};
 use crate::support::count;
 use crate::support::events::{End, Events, offset_of};
 use crate::support::history::{Ack, Erasure, History, Session};
+use crate::support::progress::Progress;
 use crate::support::random::Random;
 use crate::support::server::{PROCESS_WAIT, Server};
 
@@ -22,32 +23,6 @@ const DELETED_ONE_IN: u64 = 6;
 const KILLED_EARLY_ONE_IN: u64 = 6;
 /// A cycle is killed after at most so many answers.
 const ANSWERS_MAX: u64 = 80;
-
-/// How many writes were answered, for whoever waits to kill the server in the middle of them.
-#[derive(Default)]
-struct Progress {
-    answered: Mutex<u64>,
-    moved: Condvar,
-    over: AtomicBool,
-}
-
-impl Progress {
-    fn step(&self) {
-        *self.answered.lock().unwrap() += 1;
-        self.moved.notify_all();
-    }
-
-    fn wait_for(&self, more: u64) {
-        let answered = self.answered.lock().unwrap();
-        let goal = *answered + more;
-        let (answered, _) = self.moved.wait_timeout_while(answered, PROCESS_WAIT, |n| *n < goal).unwrap();
-        assert!(*answered >= goal, "the writers stand still");
-    }
-
-    fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
-    }
-}
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
@@ -81,7 +56,7 @@ fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
         }
         server.start();
     }
-    progress.over.store(true, Ordering::SeqCst);
+    progress.end();
     let mut history = History::default();
     for writer in writers {
         let (acks, erasures) = writer.join().unwrap();
@@ -131,13 +106,13 @@ fn write(writer: u64, mut client: Client, channel: &str, progress: &Progress) ->
         let length = random.below(400) as usize;
         let body = format!("{key} {}.", random.words(length));
         let request = Request::post(&format!("/api/channels/{channel}"), &json!({"body": body})).key(&key);
-        let said = insist(&mut client, &request, &[201]).1;
+        let said = client.insist(&request, &[201]).1;
         acks.push(Ack { offset: number(&said, "offset"), id: text(&said, "id"), body, key });
         progress.step();
         if random.one_in(DELETED_ONE_IN) {
             let id = text(&said, "id");
             let (tries, _) =
-                insist(&mut client, &Request::new("DELETE", &format!("/api/messages/{id}")), &[200, 404]);
+                client.insist(&Request::new("DELETE", &format!("/api/messages/{id}")), &[200, 404]);
             assert!(
                 tries.status == 200 || tries.tries > 1,
                 "a message acknowledged is not there to be deleted"
@@ -147,32 +122,6 @@ fn write(writer: u64, mut client: Client, channel: &str, progress: &Progress) ->
         }
     }
     (acks, erasures)
-}
-
-struct Tried {
-    status: u16,
-    tries: usize,
-}
-
-/// Sends a request until it has an answer that says what became of it.
-fn insist(client: &mut Client, request: &Request, expected: &[u16]) -> (Tried, serde_json::Value) {
-    let deadline = Instant::now() + PROCESS_WAIT;
-    for tries in 1.. {
-        assert!(Instant::now() < deadline, "no answer to {request:?}");
-        match client.try_send(request) {
-            Ok(response) if expected.contains(&response.status) => {
-                let body = if response.status < 300 { response.ok(response.status) } else { json!(null) };
-                return (Tried { status: response.status, tries }, body);
-            }
-            Ok(response) => {
-                response.refused(503);
-            }
-            Err(_) => {}
-        }
-        // The server is being killed or started: the next try waits in `Address::get` until it listens again.
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    unreachable!("tries are not counted to an end")
 }
 
 /// Reads from the beginning, coming back after every end, until the last word is seen.

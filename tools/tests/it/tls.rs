@@ -21,7 +21,7 @@ fn started(paper: &Paper, more: &[&str]) -> Server {
 }
 
 fn address(server: &Server, paper: &Paper) -> Address {
-    server.address.by(Way { trust: Some(paper.trust.clone()), from: None })
+    server.address.by(Way { trust: Some(paper.trust.clone()), ..Way::default() })
 }
 
 /// Whether a client that trusts this certificate alone gets an answer.
@@ -94,7 +94,7 @@ fn a_hangup_reads_the_certificate_anew_and_keeps_the_old_one_if_the_new_one_is_b
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(trusted(&server, &paper), "the new one is not shown");
-    let old = Client::new(server.address.by(Way { trust: Some(first), from: None }))
+    let old = Client::new(server.address.by(Way { trust: Some(first), ..Way::default() }))
         .try_send(&Request::get("/livez"));
     assert!(old.is_err(), "the old one is shown still");
     let said = owner.say(&channel, "still here");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::http::{Conn, Response};
-use super::server::Address;
+use super::server::{Address, PROCESS_WAIT};
 
 /// A connection idle for longer is not used again: the server may be closing it at that very moment.
 const REUSE_WITHIN: Duration = Duration::from_secs(3);
@@ -79,6 +79,12 @@ impl Request {
     }
 }
 
+/// What became of a request that was sent until it was answered.
+pub(crate) struct Tried {
+    pub(crate) status: u16,
+    pub(crate) tries: usize,
+}
+
 /// A user of one server. A clone has the same identity and a connection of its own.
 pub(crate) struct Client {
     pub(crate) address: Address,
@@ -99,6 +105,11 @@ impl Client {
 
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { address: self.address.clone(), identity: Identity::Bearer(token.into()), conn: None }
+    }
+
+    /// The same user, who comes by another place.
+    pub(crate) fn at(&self, address: Address) -> Self {
+        Self { address, ..self.clone() }
     }
 
     /// Sends a request to a server that may be dying: an error means that its outcome is unknown.
@@ -122,6 +133,28 @@ impl Client {
             Ok(response) => response,
             Err(error) => panic!("{} {}: {error}", request.method, request.path),
         }
+    }
+
+    /// Sends a request to a server that is being killed and started until it has an answer that says what became of it.
+    #[track_caller]
+    pub(crate) fn insist(&mut self, request: &Request, expected: &[u16]) -> (Tried, Value) {
+        let deadline = Instant::now() + PROCESS_WAIT;
+        for tries in 1.. {
+            assert!(Instant::now() < deadline, "no answer to {request:?}");
+            match self.try_send(request) {
+                Ok(response) if expected.contains(&response.status) => {
+                    let body = if response.status < 300 { response.ok(response.status) } else { json!(null) };
+                    return (Tried { status: response.status, tries }, body);
+                }
+                Ok(response) => {
+                    response.refused(503);
+                }
+                Err(_) => {}
+            }
+            // The next try waits in `Address::get` until the server listens again.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        unreachable!("tries are not counted to an end")
     }
 
     #[track_caller]

@@ -2,7 +2,7 @@
 //! bytes come back: no pool, no redirects, no repair of what the server sends.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,6 +121,9 @@ impl Conn {
                 Self::on(socket.into())?
             }
         };
+        if let Some(patience) = way.patience {
+            conn.set_wait(patience);
+        }
         if let (Some(trust), Pipe::Plain(stream)) = (way.trust, &conn.pipe) {
             let name = ServerName::try_from("localhost").expect("a name");
             let mut session = ClientConnection::new(Arc::clone(&trust), name).map_err(io::Error::other)?;
@@ -149,6 +152,26 @@ impl Conn {
 
     pub(crate) fn set_wait(&mut self, wait: Duration) {
         self.pipe.tcp().set_read_timeout(Some(wait.max(Duration::from_millis(1)))).expect("a socket option");
+    }
+
+    pub(crate) fn set_write_wait(&mut self, wait: Duration) {
+        self.pipe.tcp().set_write_timeout(Some(wait)).expect("a socket option");
+    }
+
+    /// What has come, as it is; waits if nothing has.
+    pub(crate) fn read_some(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.taken == self.buffer.len() && self.fill()? == 0 {
+            return Ok(0);
+        }
+        let count = out.len().min(self.buffer.len() - self.taken);
+        out[..count].copy_from_slice(&self.buffer[self.taken..self.taken + count]);
+        self.taken += count;
+        Ok(count)
+    }
+
+    /// Says that nothing more is sent, or taken. What is broken already stays as it is.
+    pub(crate) fn shutdown(&self, how: Shutdown) {
+        let _ = self.pipe.tcp().shutdown(how);
     }
 
     /// Whether the server has hung up on this idle connection.
@@ -184,21 +207,28 @@ impl Conn {
     /// One complete answer.
     pub(crate) fn read_response(&mut self) -> io::Result<Response> {
         let mut response = self.read_head()?;
-        if response.status == 204 || response.status == 304 {
-            return Ok(response);
+        response.body = self.read_rest(&response)?;
+        Ok(response)
+    }
+
+    /// The body that follows this head.
+    pub(crate) fn read_rest(&mut self, head: &Response) -> io::Result<Vec<u8>> {
+        if head.status == 204 || head.status == 304 {
+            return Ok(Vec::new());
         }
-        if response.header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
+        if head.header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
+            let mut body = Vec::new();
             while let Some(chunk) = self.read_chunk()? {
-                response.body.extend_from_slice(&chunk);
+                body.extend_from_slice(&chunk);
             }
-        } else if let Some(length) = response.header("content-length") {
+            Ok(body)
+        } else if let Some(length) = head.header("content-length") {
             let length = length.parse().map_err(io::Error::other)?;
-            response.body = self.read_exactly(length)?;
+            self.read_exactly(length)
         } else {
             while self.fill()? > 0 {}
-            response.body = self.buffer.split_off(self.taken);
+            Ok(self.buffer.split_off(self.taken))
         }
-        Ok(response)
     }
 
     /// The status line and the headers.

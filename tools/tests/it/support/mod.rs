@@ -7,11 +7,17 @@ pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) mod http;
+pub(crate) mod judge;
 pub(crate) mod latency;
 pub(crate) mod paper;
+pub(crate) mod progress;
 pub(crate) mod proxy;
 pub(crate) mod random;
+pub(crate) mod raw_ws;
+pub(crate) mod reader;
+pub(crate) mod relay;
 pub(crate) mod server;
+pub(crate) mod ws;
 
 use std::time::{Duration, Instant};
 

@@ -68,7 +68,7 @@ impl Proxy {
 
     /// The proxy as clients reach it.
     pub(crate) fn address(&self) -> Address {
-        Address::at(self.https, Way { trust: Some(self.paper.trust.clone()), from: None })
+        Address::at(self.https, Way { trust: Some(self.paper.trust.clone()), ..Way::default() })
     }
 
     /// A client at an address of its own, from 127.0.0.2 on.

@@ -31,6 +31,8 @@ pub(crate) struct Way {
     pub(crate) trust: Option<Arc<ClientConfig>>,
     /// From this address of the machine.
     pub(crate) from: Option<IpAddr>,
+    /// Waiting no longer than this for an answer; none for as long as an answer may take.
+    pub(crate) patience: Option<Duration>,
 }
 
 /// Where the server is now; another place after a restart. Clients share it and wait on it while the server is down.
@@ -58,6 +60,11 @@ impl Address {
         let guard = address.lock().unwrap();
         let (guard, _) = up.wait_timeout_while(guard, PROCESS_WAIT, |address| address.is_none()).unwrap();
         guard.expect("the server should be up by now")
+    }
+
+    /// Where it is at this moment; none while it is down.
+    pub(crate) fn now(&self) -> Option<SocketAddr> {
+        *self.0.0.lock().unwrap()
     }
 
     fn set(&self, address: Option<SocketAddr>) {
@@ -291,6 +298,11 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its memory");
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
+    /// How many files and sockets the running process has open.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     pub(crate) fn restart(&mut self) {
