@@ -37,6 +37,7 @@ mod power_cut;
 mod private;
 mod proxies;
 mod real_clients;
+mod reconnect;
 mod relayed;
 mod rollback;
 mod seam;

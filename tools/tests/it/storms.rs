@@ -1,16 +1,15 @@
-//! Storms: more log-ins than passwords can be hashed, and every stream coming back at once after a restart.
+//! A storm of log-ins: more than passwords can be hashed.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::client::{Client, Request, number, text};
-use crate::support::events::Events;
+use crate::support::client::{Client, Request};
 use crate::support::latency::{Latencies, must_be_within};
-use crate::support::server::{PROCESS_WAIT, Server};
+use crate::support::server::Server;
 use crate::support::{PASSWORD, count};
 
 /// Clients of the storm of log-ins; each has one under way at a time.
@@ -20,8 +19,6 @@ const LOGINS_PER_SECOND: u64 = 1_000;
 /// Users who post, and how often each does so when there is no storm.
 const POSTERS: usize = 3;
 const POSTS: usize = 300;
-/// How many threads the streams come back on.
-const COMING_BACK: usize = 64;
 
 /// Some users who post.
 #[derive(Clone)]
@@ -148,115 +145,4 @@ fn a_storm_of_log_ins_is_shed_and_posting_goes_on() {
     must_be_within("SCROLLBACK_B9_RATIO_MAX", ratio, "posting's p99 in the storm, in that before");
     // Whoever has waited out the storm gets in.
     member.log_in("member", PASSWORD);
-}
-
-/// A stream and what it has seen.
-struct Reader {
-    client: Client,
-    last_id: Option<String>,
-    seen: u64,
-    /// How often it was told to come later.
-    refused: usize,
-}
-
-impl Reader {
-    /// Comes back until it is let in, as often as it takes, and reads until it has seen `last`: every offset from where it was.
-    fn come_back(&mut self, last: u64, began: Instant) -> Duration {
-        let deadline = began + PROCESS_WAIT;
-        loop {
-            assert!(Instant::now() < deadline, "a stream did not come back");
-            match Events::try_open(&self.client, "?resume_point=now", self.last_id.as_deref()) {
-                Ok(Ok(mut stream)) => {
-                    let back = began.elapsed();
-                    while self.seen < last {
-                        let frame = stream.next();
-                        if frame.is_event() {
-                            let offset = number(&frame.json(), "offset");
-                            assert_eq!(offset, self.seen + 1, "a gap or a doubled event");
-                            self.seen = offset;
-                        } else {
-                            assert!(
-                                !matches!(frame.kind.as_str(), "reset" | "bye"),
-                                "{}: {}",
-                                frame.kind,
-                                frame.data
-                            );
-                        }
-                    }
-                    return back;
-                }
-                Ok(Err(refusal)) => {
-                    assert_eq!(refusal.status, 503, "{}", refusal.text());
-                    assert!(refusal.header("retry-after").is_some(), "{}", refusal.text());
-                    self.refused += 1;
-                }
-                // Nobody listens yet.
-                Err(_) => {}
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-#[test]
-fn all_streams_come_back_at_once_after_a_restart_and_miss_nothing() {
-    let streams = count("SCROLLBACK_L5_STREAMS", 100);
-    let (mut server, mut owner) = Server::set_up(&[]);
-    let channel = owner.create_channel("general");
-    let mut owner = server.client().with_token(&owner.token("readers"));
-    let mut open = Vec::new();
-    for _ in 0..streams {
-        open.push(Events::open(&owner, "?resume_point=now", None));
-    }
-    let said = number(&owner.say(&channel, "everybody saw this"), "offset");
-    let readers: Vec<Reader> = open
-        .iter_mut()
-        .map(|stream| {
-            let event = stream.take_events(1).remove(0);
-            assert_eq!(number(&event, "offset"), said);
-            Reader { client: owner.clone(), last_id: stream.last_id.clone(), seen: said, refused: 0 }
-        })
-        .collect();
-    // What nobody of them has taken: some of it said before the end, some after the new beginning.
-    for n in 0..20 {
-        owner.say(&channel, &format!("said while they were away {n}"));
-    }
-    server.kill9();
-    let began = Instant::now();
-    drop(open);
-    let (readers, longest) = (Arc::new(Mutex::new(readers)), Arc::new(Mutex::new(Duration::ZERO)));
-    let refused = Arc::new(AtomicUsize::new(0));
-    let last = said + 40;
-    let coming: Vec<_> = (0..COMING_BACK)
-        .map(|_| {
-            let (readers, longest, refused) =
-                (Arc::clone(&readers), Arc::clone(&longest), Arc::clone(&refused));
-            std::thread::spawn(move || {
-                loop {
-                    let Some(mut reader) = readers.lock().unwrap().pop() else { return };
-                    let back = reader.come_back(last, began);
-                    refused.fetch_add(reader.refused, Ordering::Relaxed);
-                    let mut longest = longest.lock().unwrap();
-                    *longest = back.max(*longest);
-                }
-            })
-        })
-        .collect();
-    server.start();
-    for n in 0..20 {
-        let body = json!({"body": format!("said while they came back {n}")});
-        assert_eq!(
-            number(&owner.post(&format!("/api/channels/{channel}"), &body).ok(201), "offset"),
-            said + 21 + n
-        );
-    }
-    coming.into_iter().for_each(|thread| thread.join().unwrap());
-    let longest = longest.lock().unwrap().as_secs_f64();
-    eprintln!(
-        "{streams} streams were back {longest:.1} s after the kill, {} times told to come later",
-        refused.load(Ordering::Relaxed)
-    );
-    must_be_within("SCROLLBACK_L5_SECONDS_MAX", longest, "the last stream back after the kill, in seconds");
-    let head = text(&owner.get("/api/boot").ok(200), "resume_token");
-    assert_eq!(crate::support::events::offset_of(&head), last);
 }
