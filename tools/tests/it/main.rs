@@ -42,6 +42,7 @@ mod relayed;
 mod rollback;
 mod seam;
 mod slow;
+mod slow_readers;
 mod smuggling;
 mod starts;
 mod state;

@@ -16,6 +16,10 @@ impl Latencies {
         value
     }
 
+    pub(crate) fn add(&mut self, duration: Duration) {
+        self.0.push(duration);
+    }
+
     pub(crate) fn extend(&mut self, others: Latencies) {
         self.0.extend(others.0);
     }
