@@ -17,6 +17,7 @@ pub mod cut;
 pub mod filter;
 pub mod frame;
 pub mod http;
+mod identity;
 mod json;
 mod line;
 mod look_back;

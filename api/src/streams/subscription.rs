@@ -21,6 +21,7 @@ use super::control::Bye;
 use super::cursor::{Cursor, Next};
 use super::cut::{Cut, Taken};
 use super::filter::Filters;
+use super::identity::Identity;
 use super::resume::Resume;
 use super::selection::{Selection, What};
 use super::sight::Sight;
@@ -78,9 +79,7 @@ pub struct Subscription {
 
 /// Whether the reader may go on, and what it gets.
 struct Guard {
-    reader: Arc<dyn Reader>,
-    /// How many revocations there had been when the reader was last asked; none before the first time.
-    revocations: Option<u64>,
+    identity: Identity,
     /// The newest change of anybody's rights when the reader's were last looked at.
     rights_at: Offset,
     what: What,
@@ -91,20 +90,12 @@ impl Guard {
         // First the mark, then the rights, which may be newer: then they are looked at once more.
         let rights_at = streams.ring.rights_at();
         let sight = streams.look(|views| Sight::of(views, reader.user()));
-        Guard { reader, revocations: None, rights_at, what: What { filters, sight } }
+        Guard { identity: Identity::new(reader), rights_at, what: What { filters, sight } }
     }
 
     /// Looks for what ends a subscription at once.
     fn look(&mut self, streams: &Streams, pulse: &Pulse) -> Result<(), Bye> {
-        if self.revocations != Some(pulse.revocations) {
-            self.revocations = Some(pulse.revocations);
-            if !self.reader.is_live() {
-                return Err(Bye::Revoked);
-            }
-        }
-        if pulse.ending == Some(Ending::Storage) {
-            return Err(Bye::Storage);
-        }
+        self.identity.look(pulse)?;
         let rights_at = streams.ring.rights_at();
         if self.rights_at == rights_at {
             return Ok(());
@@ -117,7 +108,7 @@ impl Guard {
     fn look_at_rights(&mut self, streams: &Streams) -> Result<(), Bye> {
         let What { filters, sight } = &mut self.what;
         streams.look(|views| {
-            let now = Sight::of(views, self.reader.user());
+            let now = Sight::of(views, self.identity.reader.user());
             let before = std::mem::replace(sight, now);
             let mut lost = before.lost(sight, views.memberships().private());
             let told = lost.any(|channel| filters.may_match_channel(channel));
@@ -255,7 +246,7 @@ impl Subscription {
                 return Ok((pulse, Step::Checkpoint(place)));
             }
             self.beat = pulse.beat;
-            self.guard.reader.touch();
+            self.guard.identity.reader.touch();
             return Ok((pulse, Step::Heartbeat));
         }
         Ok((pulse, Step::Wait))

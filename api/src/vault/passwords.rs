@@ -98,6 +98,12 @@ impl Passwords {
         let running = hashers_max.clamp(1, Semaphore::MAX_PERMITS);
         let admitted = running.saturating_add(waiters_max).min(Semaphore::MAX_PERMITS);
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        if memory.room_for(MEMORY_BYTES).is_err() {
+            tracing::warn!(
+                wanted_mib = MEMORY_BYTES >> 20,
+                "the bound on memory leaves no room for a log-in: they will be refused; raise it"
+            );
+        }
         Passwords { running: semaphore(running), admitted: semaphore(admitted), memory }
     }
 

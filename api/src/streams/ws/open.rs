@@ -99,7 +99,7 @@ pub(super) fn sit_down(
     at: Position,
 ) -> Bytes {
     let session = &seat.session;
-    let (resume, reader) = (Resume::Ok(at), Arc::clone(&seats.reader));
+    let (resume, reader) = (Resume::Ok(at), Arc::clone(&seats.identity.reader));
     let subscription = Subscription::begin(streams, reader, resume, session.filters.clone());
     let head = subscription.reached();
     let hello = frames::hello(id, Some(&session.id), resume, Some(at), head, session.window);

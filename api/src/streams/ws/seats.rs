@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
+use super::super::identity::Identity;
 use super::super::line::{End, Waiter};
 use super::super::subscription::Subscription;
-use super::super::{Bye, Ending, Pulse, Reader};
+use super::super::{Bye, Pulse};
 use super::flight::Flight;
 use super::sessions::{Seat, SessionId};
 
@@ -23,9 +24,7 @@ pub(super) struct Seats {
     pub(super) pulses: watch::Receiver<Pulse>,
     /// Woken when another socket has taken a session.
     pub(super) nudge: Arc<Notify>,
-    pub(super) reader: Arc<dyn Reader>,
-    /// How many revocations there had been when the reader was last asked; none before the first time.
-    pub(super) revocations: Option<u64>,
+    pub(super) identity: Identity,
     /// Which of the sessions is just being sent something.
     pub(super) sending: Option<usize>,
 }
@@ -40,15 +39,7 @@ impl Seats {
     /// Looks for what ends the whole socket at once. What ends one session is left for its next step.
     pub(super) fn check(&mut self) -> Result<Pulse, Bye> {
         let pulse = *self.pulses.borrow_and_update();
-        if self.revocations != Some(pulse.revocations) {
-            self.revocations = Some(pulse.revocations);
-            if !self.reader.is_live() {
-                return Err(Bye::Revoked);
-            }
-        }
-        if pulse.ending == Some(Ending::Storage) {
-            return Err(Bye::Storage);
-        }
+        self.identity.look(&pulse)?;
         for seated in &mut self.all {
             seated.look(&pulse);
         }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::super::identity::Identity;
 use super::super::line::{End, Line};
 use super::super::{Bye, Ending, Reader, Streams};
 use super::protocol::Protocol;
@@ -88,8 +89,7 @@ impl Ws {
             all: Vec::new(),
             pulses,
             nudge: Arc::new(Notify::new()),
-            reader,
-            revocations: None,
+            identity: Identity::new(reader),
             sending: None,
         };
         let mut talk = Talk {
@@ -129,7 +129,7 @@ impl Talk {
             }
             if pulse.beat != self.beat {
                 self.beat = pulse.beat;
-                self.seats.reader.touch();
+                self.seats.identity.reader.touch();
                 self.send(frames::heartbeat()).await?;
             }
             let mut busy = self.hear().await?;

@@ -80,7 +80,7 @@ impl Talk {
     pub(super) fn open(&mut self, wanted: Open) -> Result<(), Problem> {
         open::refuse(&self.seats, &wanted)?;
         let (streams, nudge) = (Arc::clone(&self.streams), Arc::clone(&self.seats.nudge));
-        let (user, id) = (self.seats.reader.user(), wanted.id.clone());
+        let (user, id) = (self.seats.identity.reader.user(), wanted.id.clone());
         self.work.opening = true;
         self.work
             .all
