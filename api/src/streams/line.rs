@@ -110,7 +110,12 @@ impl Line {
             let mut now = Instant::now();
             tokio::select! {
                 biased;
-                looked = waiter.look() => looked?,
+                looked = waiter.look() => {
+                    if let Err(end) = looked {
+                        self.rest = bytes;
+                        return Err(end);
+                    }
+                }
                 _ = self.socket.writable() => {}
                 () = sleep_until(if now < slow_at { slow_at.min(window_ends) } else { window_ends }) => {}
             }

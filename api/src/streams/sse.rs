@@ -177,8 +177,7 @@ impl Running {
     /// Tells the client why the stream ends.
     async fn say_goodbye(&mut self, reason: Bye) {
         self.streams.figures.stream_ended(reason);
-        if reason == Bye::Slow {
-            // What was begun is finished before this is said.
+        if reason.finishes() {
             self.source.subscription.confirm();
         }
         let place = self.source.subscription.given();
@@ -186,6 +185,6 @@ impl Running {
         if self.framing == Framing::Chunked {
             bytes.extend_from_slice(LAST_CHUNK);
         }
-        self.line.finish(reason == Bye::Slow, bytes).await;
+        self.line.finish(reason.finishes(), bytes).await;
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! They mean what they say of the event's JSON, and nothing else: what the event does not have is null, `!=` is exactly
-//! what `=` is not, and `not in` what `in` is not. Beside them, in a query, stand the simple [`parameters`], with a rule or
+//! what `=` is not, and `not in` what `in` is not. Beside them, in a query, stand the simple `parameters`, with a rule or
 //! two of their own.
 
 mod condition;

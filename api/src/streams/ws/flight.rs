@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use scrollback_log::Offset;
 
-/// How many messages are counted each for itself; later ones count as one.
-const MESSAGES_MAX: usize = 64;
+/// Messages that follow each other count as one while they have no more than one part in so many of the window.
+const GRAINS: usize = 32;
 
-/// Counts events by the messages they went in: no event is kept, and a message counts as a whole until its last event is
-/// acknowledged.
+/// Counts events by the messages they went in: no event is kept. What is acknowledged inside of a message makes room as far
+/// as that is sure: there is at most one event for each offset.
 #[derive(Debug)]
 pub(super) struct Flight {
     window: usize,
@@ -23,18 +23,21 @@ impl Flight {
         Flight { window, under_way: 0, messages: VecDeque::new() }
     }
 
-    /// How many events may follow.
+    /// How many events the next message may have: never more than half the window, so that a client that keeps its newest
+    /// event unacknowledged is not left standing.
     pub(super) fn room(&self) -> usize {
-        self.window.saturating_sub(self.under_way)
+        self.window.saturating_sub(self.under_way).min(self.window.div_ceil(2))
     }
 
     /// A message with so many events, up to `newest`, is under way.
     pub(super) fn add(&mut self, newest: Offset, events: usize) {
         self.under_way += events;
-        if self.messages.len() < MESSAGES_MAX {
-            self.messages.push_back((newest, events));
-        } else if let Some((last, before)) = self.messages.back_mut() {
-            (*last, *before) = (newest, *before + events);
+        let grain = self.window / GRAINS;
+        match self.messages.back_mut() {
+            Some((last, before)) if *before + events <= grain => {
+                (*last, *before) = (newest, *before + events)
+            }
+            _ => self.messages.push_back((newest, events)),
         }
     }
 
@@ -42,6 +45,11 @@ impl Flight {
     pub(super) fn acknowledge(&mut self, offset: Offset) {
         while let Some((_, events)) = self.messages.pop_front_if(|(newest, _)| *newest <= offset) {
             self.under_way -= events;
+        }
+        if let Some((newest, events)) = self.messages.front_mut() {
+            let left = usize::try_from(newest.0.saturating_sub(offset.0)).unwrap_or(usize::MAX);
+            self.under_way -= events.saturating_sub(left);
+            *events = (*events).min(left);
         }
         if self.messages.is_empty() {
             // A client that keeps up has nothing under way for most of its life.
@@ -77,9 +85,25 @@ mod tests {
                 let open = (sent - acknowledged) as usize;
                 prop_assert!(open <= window);
                 prop_assert!(flight.room() <= window - open, "more than there is room for");
+                prop_assert!(flight.messages.len() <= 2 * GRAINS + 2);
             }
             flight.acknowledge(Offset(sent));
-            prop_assert_eq!(flight.room(), window);
+            prop_assert_eq!(flight.room(), window.div_ceil(2));
+        }
+
+        #[test]
+        fn a_client_that_keeps_its_newest_event_unacknowledged_is_never_left_standing(
+            window in 2_usize..300, sizes in proptest::collection::vec(1_usize..300, 1..60), apart in 1_u64..9,
+        ) {
+            let mut flight = Flight::new(window);
+            let mut sent = 0;
+            for size in sizes {
+                let events = size.min(flight.room());
+                prop_assert!(events > 0, "after {sent}");
+                sent += events as u64;
+                flight.add(Offset(sent * apart), events);
+                flight.acknowledge(Offset((sent - 1) * apart));
+            }
         }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! The socket has left the HTTP server like that of a stream of Server-Sent Events, and what is sent on it goes the same
 //! way: events are shared bytes with a few of this session's own before and behind them, in one write. What the client
-//! says is read by a protocol library that never sees the socket ([`protocol`]), so that it keeps no buffer of its own for
+//! says is read by a protocol library that never sees the socket (`protocol.rs`), so that it keeps no buffer of its own for
 //! what is sent. A session holds no events: it is a [`Subscription`](super::subscription::Subscription) and a count of
-//! what its client has not acknowledged yet; what outlives a socket is in [`sessions`].
+//! what its client has not acknowledged yet; what outlives a socket is in `sessions.rs`.
 
 mod flight;
 mod frames;

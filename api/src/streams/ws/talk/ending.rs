@@ -24,8 +24,7 @@ impl Talk {
         let retry = (reason == Bye::Shutdown)
             .then(|| rand::random_range(limits.retry_min..=limits.retry_max.max(limits.retry_min)));
         for seated in &mut self.seats.all {
-            if reason == Bye::Slow {
-                // What was begun is finished before this is said.
+            if reason.finishes() {
                 seated.subscription.confirm();
             }
             let own = if seated.seat.turn().is_none() { Bye::Replaced } else { reason };
@@ -38,7 +37,7 @@ impl Talk {
             ));
         }
         bytes.extend_from_slice(&frames::close(close_code(reason), reason.name()));
-        self.line.finish(reason == Bye::Slow, bytes).await;
+        self.line.finish(reason.finishes(), bytes).await;
         let within = if reason == Bye::Slow { SLOW_CLOSE_WITHIN } else { CLOSE_WITHIN };
         self.wait_for_the_end(within).await;
     }
