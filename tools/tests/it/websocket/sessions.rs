@@ -97,11 +97,14 @@ fn a_full_window_waits_for_an_acknowledgement_and_then_goes_on() {
     let mut seen = socket.take_events(&session, 3).0;
     assert_eq!(seen, all[..3]);
     assert_eq!(socket.rest(), Vec::<Value>::new(), "the window is full");
-    // Going back, or saying it again, says nothing new. A message makes room when its last event is dealt with.
-    for again in [0, number(&all[0], "offset"), number(&all[0], "offset")] {
-        socket.ack(&session, again);
-        assert_eq!(socket.rest(), Vec::<Value>::new());
-    }
+    // Going back, or saying it again, says nothing new.
+    socket.ack(&session, 0);
+    assert_eq!(socket.rest(), Vec::<Value>::new());
+    socket.ack(&session, number(&all[0], "offset"));
+    seen.extend(socket.take_events(&session, 1).0);
+    assert_eq!(seen, all[..4]);
+    socket.ack(&session, number(&all[0], "offset"));
+    assert_eq!(socket.rest(), Vec::<Value>::new(), "two and one more are under way");
     while seen.len() < all.len() {
         socket.ack(&session, number(seen.last().unwrap(), "offset"));
         let more = socket.take_events(&session, 3.min(all.len() - seen.len())).0;
