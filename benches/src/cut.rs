@@ -93,6 +93,9 @@ impl<G: Grammar> Cutter<G> {
                 let known = sink.known(body);
                 self.grammar.passed(known);
                 body = &body[known.bytes..];
+                if body.is_empty() {
+                    break;
+                }
             }
             match self.grammar.parse_one(body, last, sink)? {
                 Some(length) => body = &body[length..],
@@ -132,6 +135,47 @@ pub(crate) mod tests {
         let longest = messages.iter().map(|message| message.len()).max().unwrap_or(0);
         for piece in 1..=longest {
             assert_eq!(cut(grammar(), messages, piece)?, expected, "in pieces of {piece}");
+        }
+        Ok(())
+    }
+
+    /// Events are two bytes, an `e` first; all of them are recognized as they are.
+    #[derive(Default)]
+    struct Pairs;
+
+    impl Grammar for Pairs {
+        fn parse_one(&mut self, body: &[u8], _: bool, sink: &mut impl Sink) -> Result<Option<usize>> {
+            ensure!(body.first() == Some(&b'e'), "no event");
+            let Some(event) = body.get(..2) else { return Ok(None) };
+            sink.event(Event::default(), event);
+            Ok(Some(2))
+        }
+    }
+
+    #[derive(Default)]
+    struct KnowsAll(u64);
+
+    impl Sink for KnowsAll {
+        fn known(&mut self, body: &[u8]) -> Known {
+            let events = body.len() / 2;
+            self.0 += events as u64;
+            Known { bytes: events * 2, events: events as u64, newest: self.0 }
+        }
+
+        fn event(&mut self, _: Event<'_>, _: &[u8]) {
+            self.0 += 1;
+        }
+    }
+
+    /// The grammar was asked for an event in nothing, took that for a broken stream, and the reader was given up.
+    #[test]
+    fn a_read_that_ends_where_what_is_recognized_ends_is_all_there_is() -> Result<()> {
+        for piece in 1..=8 {
+            let (mut cutter, mut sink) = (Cutter::<Pairs>::default(), KnowsAll::default());
+            for part in b"e1e2e3e4".chunks(piece) {
+                cutter.feed(part, false, &mut sink)?;
+            }
+            assert_eq!(sink.0, 4, "in pieces of {piece}");
         }
         Ok(())
     }

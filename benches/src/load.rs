@@ -19,6 +19,7 @@ mod world;
 pub(crate) mod ws_send;
 
 use std::net::SocketAddr;
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -62,4 +63,13 @@ async fn await_attached(tasks: &mut Vec<JoinHandle<Result<()>>>, attached: impl 
     }
     ensure!(attached(), "not every stream said hello");
     Ok(())
+}
+
+/// Says why a stream is over before its time: of the first one, for a thousand have the same reason.
+fn tell_end(open: &Result<bool>) {
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| match open {
+        Ok(_) => eprintln!("a stream was ended by the server"),
+        Err(error) => eprintln!("a stream was given up: {error:#}"),
+    });
 }

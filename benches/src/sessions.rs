@@ -13,6 +13,9 @@ const EVENTS: &[u8] = b"\"events\":";
 /// Every event begins with it.
 const OFFSET: &[u8] = b"{\"offset\":";
 
+/// How much is shown of what is neither.
+const SHOWN_BYTES: usize = 40;
+
 /// Where in a message the next byte stands.
 #[derive(Default)]
 enum At {
@@ -115,7 +118,10 @@ impl Grammar for Session {
             // No events; the bracket behind them is next.
             (At::Events, [b'[', b']', ..]) => Ok(Some(1)),
             (At::Events, [b'[' | b',', ..]) => self.event(body, sink),
-            (At::Events, _) => bail!("neither an event nor the end of events"),
+            (At::Events, _) => bail!(
+                "neither an event nor the end of events: {:?}",
+                String::from_utf8_lossy(&body[..body.len().min(SHOWN_BYTES)])
+            ),
             (At::Rest, _) => {
                 if last {
                     self.at = At::Start;

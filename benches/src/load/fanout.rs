@@ -14,7 +14,7 @@ use super::dialect::Dialect;
 use super::offer::{KeySet, Offer, SENT_AT, Senders};
 use super::publish::Destination;
 use super::transcript::{Place, Transcript};
-use super::{Target, await_attached, wait_for};
+use super::{Target, await_attached, tell_end, wait_for};
 use crate::client::leading_number;
 use crate::cpu::Window;
 use crate::cut::{Event, Known, Sink};
@@ -157,6 +157,7 @@ async fn read(mut stream: Stream, shared: Rc<Shared>, seen: Rc<RefCell<Seen>>) -
         seen.bytes = stream.bytes;
         if !matches!(open, Ok(true)) {
             seen.ended = true;
+            tell_end(&open);
             return open.map(drop);
         }
     }

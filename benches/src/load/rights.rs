@@ -16,7 +16,7 @@ use super::filters::{Filters, KINDS};
 use super::offer::{Offer, SENT_AT, Senders};
 use super::publish::destination_of;
 use super::world::{Message, World};
-use super::{Target, await_attached, wait_for};
+use super::{Target, await_attached, tell_end, wait_for};
 use crate::cpu::Window;
 use crate::cut::{Event, Sink};
 use crate::report::{Latencies, Report};
@@ -236,6 +236,7 @@ async fn read(
         seen.bytes = stream.bytes;
         if !matches!(open, Ok(true)) {
             seen.ended = true;
+            tell_end(&open);
             return open.map(drop);
         }
     }
