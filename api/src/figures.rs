@@ -219,6 +219,11 @@ fn describe() {
         ("scrollback_in_flight_bytes", "Bytes of large bodies and answers in memory."),
         ("scrollback_memory_max_bytes", "Memory that the process may have; 0 when nothing bounds it."),
         ("scrollback_streams_open", "Open event streams and waiting polls, by kind."),
+        ("scrollback_websocket_sessions", "Sessions over WebSocket, those that nobody has now included."),
+        (
+            "scrollback_websocket_sessions_kept",
+            "Sessions over WebSocket that nobody has now, kept for whoever goes on with them.",
+        ),
         ("scrollback_connections_open", "Open connections."),
         ("scrollback_users", "Users, those who may not log in included."),
         ("scrollback_channels", "Channels."),

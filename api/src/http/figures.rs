@@ -54,6 +54,9 @@ fn look(server: &Server) {
     set("scrollback_ready", f64::from(u8::from(health::look(server).is_ready())));
     set("scrollback_memory_max_bytes", node.memory.bytes_max().unwrap_or(0) as f64);
     set("scrollback_past_views", node.past().len() as f64);
+    let (sessions, kept) = server.streams.sessions();
+    set("scrollback_websocket_sessions", sessions as f64);
+    set("scrollback_websocket_sessions_kept", kept as f64);
     set("process_start_time_seconds", node.started.0 as f64 / 1e6);
     gauge!("scrollback_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     counter!("scrollback_log_syncs_total").absolute(node.log.syncs());

@@ -194,6 +194,12 @@ impl Streams {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// How many sessions over WebSocket are known, and how many of them nobody has now.
+    #[must_use]
+    pub fn sessions(&self) -> (usize, usize) {
+        self.sessions.count()
+    }
+
     /// At a stop: waits a little, each stream for a time of its own.
     async fn wait_for_turn(&self) {
         let open = u32::try_from(self.open()).unwrap_or(u32::MAX);

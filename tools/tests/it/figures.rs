@@ -8,6 +8,8 @@ use serde_json::json;
 use crate::support::client::text;
 use crate::support::events::Events;
 use crate::support::server::Server;
+use crate::support::until;
+use crate::support::ws::Ws;
 
 /// Where every name is listed.
 const OPERATIONS_DOC: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md"));
@@ -285,4 +287,27 @@ fn open_streams_and_events_from_the_log_are_counted() {
     assert_eq!(open.value("scrollback_streams_open", Some(("kind", "sse"))), 1.0);
     assert_eq!(open.value("scrollback_replayed_events_total", None), 2.0 * events);
     assert!(open.value("scrollback_stream_bytes_total", None) > 0.0);
+}
+
+#[test]
+fn sessions_over_websocket_are_counted_and_those_that_wait_for_their_client() {
+    let (server, owner) = Server::set_up(&["--session-retention", "5s", "--heartbeat", "1s"]);
+    let sessions = || {
+        let served = served(&server);
+        ["scrollback_websocket_sessions", "scrollback_websocket_sessions_kept"]
+            .map(|name| served.value(name, None))
+    };
+    assert_eq!(sessions(), [0.0, 0.0]);
+    let mut socket = Ws::open(&owner);
+    let session = socket.session_id(json!({"resume_point": "now"}));
+    socket.session_id(json!({"resume_point": "now"}));
+    assert_eq!(sessions(), [2.0, 0.0]);
+    socket.cut();
+    until("both are kept", || (sessions() == [2.0, 2.0]).then_some(()));
+    let mut socket = Ws::open(&owner);
+    assert_eq!(text(&socket.session(json!({"session": session})), "session"), session);
+    assert_eq!(sessions(), [2.0, 1.0]);
+    until("the other is over", || (sessions() == [1.0, 0.0]).then_some(()));
+    socket.close();
+    assert_eq!(sessions(), [0.0, 0.0]);
 }

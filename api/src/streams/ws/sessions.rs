@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,14 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// How many sessions there are. Counted as they come and go: to look through all of them would hold up whoever opens one.
+#[derive(Debug, Default)]
+struct Count {
+    known: AtomicUsize,
+    /// Those of them that nobody has now.
+    kept: AtomicUsize,
+}
+
 /// A session.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -52,6 +61,7 @@ pub(super) struct Session {
     /// The most events under way.
     pub(super) window: usize,
     held: Mutex<Held>,
+    count: Arc<Count>,
 }
 
 #[derive(Debug)]
@@ -92,7 +102,9 @@ impl Session {
         if let Some(before) = held.nudge.replace(Arc::clone(nudge)) {
             before.notify_one();
         }
-        held.left_at = None;
+        if held.left_at.take().is_some() {
+            self.count.kept.fetch_sub(1, Ordering::Relaxed);
+        }
         (Seat { session: Arc::clone(self), holder: held.holder }, held.acknowledged)
     }
 }
@@ -115,6 +127,7 @@ impl Seat {
     fn leave(&self) {
         if let Some(Turn(mut held)) = self.turn() {
             (held.nudge, held.left_at) = (None, Some(Instant::now()));
+            self.session.count.kept.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -158,6 +171,7 @@ impl OfUser {
 pub(in super::super) struct Sessions {
     retention: Duration,
     known: Mutex<HashMap<Offset, OfUser>>,
+    count: Arc<Count>,
 }
 
 /// A user has as many sessions as one may have.
@@ -167,7 +181,13 @@ pub(super) struct TooMany;
 impl Sessions {
     /// None yet; one that nobody has is kept for `retention`.
     pub(in super::super) fn new(retention: Duration) -> Sessions {
-        Sessions { retention, known: Mutex::default() }
+        Sessions { retention, known: Mutex::default(), count: Arc::default() }
+    }
+
+    /// How many sessions there are, and how many of them nobody has now.
+    pub(in super::super) fn count(&self) -> (usize, usize) {
+        let Count { known, kept } = &*self.count;
+        (known.load(Ordering::Relaxed), kept.load(Ordering::Relaxed))
     }
 
     /// A new session of `user`, which goes on after `at`.
@@ -183,18 +203,20 @@ impl Sessions {
         nudge: &Arc<Notify>,
     ) -> Result<Seat, TooMany> {
         let held = Mutex::new(Held { acknowledged: at, holder: 0, nudge: None, left_at: None });
-        let session = Arc::new(Session { id: SessionId(rand::random()), user, filters, window, held });
+        let (id, count) = (SessionId(rand::random()), Arc::clone(&self.count));
+        let session = Arc::new(Session { id, user, filters, window, held, count });
         let mut known = self.lock();
         let sessions = known.entry(user).or_default();
         if !sessions.have_room_for(&session) && sessions.swept.is_none_or(|at| at.elapsed() >= SWEEP_AGAIN) {
             sessions.swept = Some(Instant::now());
-            sessions.retain(|session| !self.is_over(session));
+            self.let_go(sessions);
         }
         if !sessions.have_room_for(&session) {
             return Err(TooMany);
         }
         sessions.values += session.filters.values();
         sessions.by_id.insert(session.id, Arc::clone(&session));
+        self.count.known.fetch_add(1, Ordering::Relaxed);
         Ok(session.take(nudge).0)
     }
 
@@ -216,9 +238,10 @@ impl Sessions {
     /// The session is no more, if whoever says so still has it.
     pub(super) fn end(&self, seat: &Seat) {
         let mut known = self.lock();
-        if seat.turn().is_none() {
-            return;
-        }
+        let Some(Turn(mut held)) = seat.turn() else { return };
+        // Nobody has it any more, and it is not left to anybody either.
+        held.holder += 1;
+        self.count.known.fetch_sub(1, Ordering::Relaxed);
         let session = &seat.session;
         if let Some(sessions) = known.get_mut(&session.user) {
             sessions.remove(session);
@@ -231,9 +254,19 @@ impl Sessions {
     /// Lets those go that nobody has come for.
     pub(in super::super) fn sweep(&self) {
         self.lock().retain(|_, sessions| {
-            sessions.retain(|session| !self.is_over(session));
+            self.let_go(sessions);
             !sessions.by_id.is_empty()
         });
+    }
+
+    /// Lets those of one user go.
+    fn let_go(&self, sessions: &mut OfUser) {
+        let before = sessions.by_id.len();
+        sessions.retain(|session| !self.is_over(session));
+        // Only what nobody has is ever over.
+        let gone = before - sessions.by_id.len();
+        self.count.known.fetch_sub(gone, Ordering::Relaxed);
+        self.count.kept.fetch_sub(gone, Ordering::Relaxed);
     }
 
     fn is_over(&self, session: &Session) -> bool {
@@ -247,6 +280,8 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const ADA: Offset = Offset(2);
@@ -327,6 +362,60 @@ mod tests {
             sessions.begin(ADA, Filters::default(), 1, Offset(0), &nudge).is_ok(),
             "one was left, and is over"
         );
+        assert_eq!(sessions.count(), counted(&sessions), "what makes room is counted, too");
+    }
+
+    /// Counts by a look at each.
+    fn counted(sessions: &Sessions) -> (usize, usize) {
+        let known = sessions.lock();
+        let all: Vec<_> = known.values().flat_map(|of_user| of_user.by_id.values()).collect();
+        let kept = all.iter().filter(|session| session.lock().left_at.is_some());
+        (all.len(), kept.count())
+    }
+
+    proptest! {
+        #[test]
+        fn the_count_is_that_of_a_look_at_each_whatever_becomes_of_them(
+            steps in proptest::collection::vec((0..6, any::<prop::sample::Index>()), 0..200),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let sessions = Sessions::new(Duration::from_secs(60));
+                let nudge = Arc::default();
+                let (mut seats, mut ids): (Vec<Seat>, Vec<String>) = Default::default();
+                for (step, which) in steps {
+                    let seat = (!seats.is_empty()).then(|| which.index(seats.len().max(1)));
+                    match (step, seat) {
+                        (0 | 1, _) => {
+                            let seat = begin(&sessions, &nudge);
+                            ids.push(seat.session.id.to_string());
+                            seats.push(seat);
+                        }
+                        // The one before keeps its seat, and leaves or ends nothing by it any more.
+                        (2, _) if !ids.is_empty() => {
+                            let taken = sessions.take(ADA, &ids[which.index(ids.len())], &nudge);
+                            seats.extend(taken.map(|(seat, _)| seat));
+                        }
+                        (3, Some(seat)) => drop(seats.swap_remove(seat)),
+                        (4, Some(seat)) => {
+                            sessions.end(&seats[seat]);
+                            sessions.end(&seats[seat]);
+                        }
+                        (5, _) => {
+                            tokio::time::advance(Duration::from_secs(25)).await;
+                            sessions.sweep();
+                        }
+                        _ => {}
+                    }
+                    prop_assert_eq!(sessions.count(), counted(&sessions));
+                }
+                drop(seats);
+                tokio::time::advance(Duration::from_secs(60)).await;
+                sessions.sweep();
+                prop_assert_eq!(sessions.count(), (0, 0));
+                Ok(())
+            })?;
+        }
     }
 
     #[test]
