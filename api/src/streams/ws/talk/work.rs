@@ -90,18 +90,17 @@ impl Talk {
 
     /// Begins what is new, and sends the answers to all that is done, in one write.
     pub(super) async fn answer_ready(&mut self, first: Option<Done>) -> Result<bool, End> {
-        let mut answers = first.map_or_else(Bytes::new, |done| self.settle(done));
+        let mut answers = Vec::new();
+        if let Some(done) = first {
+            answers.extend_from_slice(&self.settle(done));
+        }
         while let Some(Some(done)) = self.work.all.next().now_or_never() {
-            let answer = self.settle(done);
-            answers = match answers.is_empty() {
-                true => answer,
-                false => [&answers[..], &answer[..]].concat().into(),
-            };
+            answers.extend_from_slice(&self.settle(done));
         }
         if answers.is_empty() {
             return Ok(false);
         }
-        self.send(answers).await.map(|()| true)
+        self.send(Bytes::from(answers)).await.map(|()| true)
     }
 
     /// Waits a little for what is under way when the socket ends, and gives all answers: what was sent may be durable.
