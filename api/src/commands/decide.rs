@@ -16,6 +16,7 @@ use scrollback_projections::facts::{
 use super::overlay::{Standing, State};
 use super::{Answer, Command, ExpiringChannel, ImportStep, MessageRef, Refusal};
 use crate::names::Name;
+use crate::rights::may_see;
 
 mod members;
 
@@ -184,11 +185,15 @@ fn send_message(
     stamp: Stamp,
 ) -> Granting {
     active(state, sender)?;
-    // Before anything else about the channel: a retry gets the first answer even when the channel has gone since.
+    // The rights before the key: to whoever has lost them the channel is not there, whatever they sent to it once.
+    if !may_see(state, sender, channel) {
+        return Err(Refusal::NotFound);
+    }
+    // And the key before anything else about the channel: a retry gets the first answer even when the channel has gone since.
     if let Some(before) = state.record_of_key(key) {
         return Ok(Granted::Before(before));
     }
-    if !state.channel_is_seen(channel, sender) {
+    if !state.channel_is_live(channel) {
         return Err(Refusal::NotFound);
     }
     let record = with_text(&MessageSent { channel, sender, key }, &Body { body })?;

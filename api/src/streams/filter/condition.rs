@@ -2,7 +2,7 @@
 
 use scrollback_log::{Offset, Timestamp};
 
-use super::words::Words;
+use super::words::{self, Words};
 use crate::streams::frame::{Facets, Happening, Type};
 
 /// Conditions that must all hold.
@@ -91,10 +91,13 @@ impl Filter {
 impl Filter {
     /// Whether it could hold for an event of this channel.
     pub(super) fn may_match_channel(&self, channel: Offset) -> bool {
-        self.conditions.iter().all(|condition| match condition {
-            Condition::Channel(among) => among.holds(&Some(channel)),
-            _ => true,
-        })
+        let of_channels =
+            words::of_channels(|kind| self.types.contains(kind), |what| self.happenings.contains(what));
+        of_channels
+            && self.conditions.iter().all(|condition| match condition {
+                Condition::Channel(among) => among.holds(&Some(channel)),
+                _ => true,
+            })
     }
 }
 

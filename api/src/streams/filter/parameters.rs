@@ -48,7 +48,15 @@ impl Parameters {
 
     /// Whether an event of this channel could match.
     pub(super) fn may_match_channel(&self, channel: Offset) -> bool {
-        self.channels.as_ref().is_none_or(|channels| channels.holds(&channel))
+        let takes = |kind| {
+            self.types.is_none_or(|wanted| {
+                // As in `matches`: a channel's end is told to who asked for messages.
+                wanted.contains(kind) || (kind == Type::Channel && wanted.contains(Type::Message))
+            })
+        };
+        let takes_what = |what| self.happenings.is_none_or(|wanted| wanted.contains(what));
+        words::of_channels(takes, takes_what)
+            && self.channels.as_ref().is_none_or(|channels| channels.holds(&channel))
     }
 
     #[inline]

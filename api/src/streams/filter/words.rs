@@ -38,6 +38,21 @@ impl Word for Happening {
     }
 }
 
+/// All that can be told of a channel.
+const OF_CHANNELS: [(Type, Happening); 6] = [
+    (Type::Channel, Happening::Created),
+    (Type::Channel, Happening::Deleted),
+    (Type::Message, Happening::Sent),
+    (Type::Message, Happening::Deleted),
+    (Type::Member, Happening::Added),
+    (Type::Member, Happening::Removed),
+];
+
+/// Whether these types and happenings take anything that is told of a channel.
+pub(super) fn of_channels(takes_type: impl Fn(Type) -> bool, takes: impl Fn(Happening) -> bool) -> bool {
+    OF_CHANNELS.into_iter().any(|(kind, what)| takes_type(kind) && takes(what))
+}
+
 /// Some of the words of one sort: a bit for each place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Words(u32);

@@ -200,22 +200,29 @@ fn what_a_batch_decided_of_members_counts_in_it() {
     assert_eq!(answers.iter().map(is_done).collect::<Vec<_>>(), [false, true, true, true, false]);
 }
 
+/// A retry told whoever had been removed that the channel was still there, and when it went.
 #[test]
-fn a_used_key_gives_the_first_answer_also_to_who_sees_the_channel_no_more() {
+fn a_used_key_brings_nothing_back_to_who_sees_the_channel_no_more() {
     let mut world = world();
     world.done(add(OTHER, MEMBER));
     let key = Some(KeyDigest([1; 16]));
     let say = Command::SendMessage { channel: PRIVATE, sender: OTHER, body: "hello".into(), key };
     let first = world.done(say.clone());
+    assert_eq!(world.one(say.clone()), Answer::Before(first));
     let answers = world.batch(&[remove(OTHER, OTHER), say.clone()]);
-    assert_eq!(answers[1], Answer::Before(first));
-    assert_eq!(world.one(say), Answer::Before(first));
+    assert_eq!(answers[1], Answer::Refused(Refusal::NotFound));
+    world.refused(say.clone(), Refusal::NotFound);
+    world.done(add(OTHER, MEMBER));
+    assert_eq!(world.one(say.clone()), Answer::Before(first));
+    world.done(delete(MEMBER));
+    assert_eq!(world.one(say), Answer::Before(first), "its last members know what they said");
 
     let key = Some(KeyDigest([2; 16]));
     let create = Command::CreateChannel { creator: OTHER, name: name("mine"), private: true, key };
     let mine = world.done(create.clone());
+    assert_eq!(world.one(create.clone()), Answer::Before(mine));
     world.done(Command::RemoveMember { channel: mine, user: OTHER, by: OTHER });
-    assert_eq!(world.one(create), Answer::Before(mine));
+    assert_eq!(world.one(create), Answer::Before(mine), "that they made it they know");
 }
 
 #[test]
