@@ -123,15 +123,8 @@ impl Requested {
             }
         });
         if let Some(handoff) = response.extensions().get::<Handoff>() {
-            let (named, began) = (self.named.clone(), self.began);
-            handoff.wrap(move |running| {
-                let stream = async move {
-                    running.await;
-                    let seconds = began.elapsed().as_secs();
-                    of_stream(|| tracing::debug!(seconds, "the stream has ended"));
-                };
-                Box::pin(STREAMED.scope(named, stream))
-            });
+            let named = self.named.clone();
+            handoff.wrap(move |running| Box::pin(STREAMED.scope(named, running)));
         }
         response
     }

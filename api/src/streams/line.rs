@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Streams;
 use super::control::Bye;
+use super::ended::Tally;
 use crate::socket::{Sent, Socket};
 
 /// A write that takes longer than this makes the client a slow one.
@@ -20,8 +21,12 @@ const NEWS_WITHIN: Duration = Duration::from_secs(1);
 pub(super) enum End {
     /// The client is gone, or cannot be told anything any more.
     Gone,
+    /// The client has ended it in an orderly way.
+    Closed,
     /// The client is told why.
     Told(Bye),
+    /// A socket is closed with this code, for this reason.
+    Refused(u16, &'static str),
     /// What is just being sent is not to be sent any more.
     Withdrawn,
 }
@@ -42,6 +47,7 @@ pub(super) trait Waiter: Send {
 pub(super) struct Line {
     streams: Arc<Streams>,
     pub(super) socket: Socket,
+    pub(super) tally: Tally,
     /// Whether the socket has taken only part of what was sent, or not even the head, so that nothing else can follow.
     torn: bool,
     /// What is left of that.
@@ -53,7 +59,7 @@ impl Line {
     pub(super) fn new(streams: Arc<Streams>, socket: Socket) -> Line {
         // What the client does not take waits here and not in the system's memory.
         socket.bound_unsent(streams.limits.unsent_bytes_max);
-        Line { streams, socket, torn: true, rest: Bytes::new() }
+        Line { streams, socket, tally: Tally::begin(), torn: true, rest: Bytes::new() }
     }
 
     /// Sends all of `bytes`.
@@ -91,7 +97,9 @@ impl Line {
 
     /// Sends what the socket takes now.
     fn try_send(&mut self, bytes: &mut impl Buf) -> Result<Sent, End> {
+        let before = bytes.remaining();
         let sent = self.socket.try_send(bytes).map_err(|_| End::Gone)?;
+        self.tally.bytes += (before - bytes.remaining()) as u64;
         match sent {
             Sent::All => self.torn = false,
             Sent::Some => self.torn = true,

@@ -14,6 +14,7 @@ mod chunk;
 mod control;
 pub mod cursor;
 pub mod cut;
+mod ended;
 pub mod filter;
 pub mod frame;
 pub mod http;

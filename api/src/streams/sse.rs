@@ -98,6 +98,7 @@ impl Sse {
         if let End::Told(reason) = end {
             running.say_goodbye(reason).await;
         }
+        running.line.tally.tell(&end, None);
     }
 }
 
@@ -126,7 +127,10 @@ impl Running {
             consume_budget().await;
             let Source { subscription, pulses } = &mut self.source;
             match subscription.step(pulses, cut).await {
-                Ok(Step::Events(taken)) => self.send(&taken.chunk).await?,
+                Ok(Step::Events(taken)) => {
+                    self.send(&taken.chunk).await?;
+                    self.line.tally.events += taken.events as u64;
+                }
                 Ok(Step::CaughtUp(place)) => self.send(&control::caught_up(place)).await?,
                 Ok(Step::Checkpoint(place)) => self.send(&control::checkpoint(place)).await?,
                 Ok(Step::Heartbeat) => {

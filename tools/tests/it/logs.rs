@@ -6,7 +6,10 @@ use crate::support::PASSWORD;
 use crate::support::client::{Client, Identity, Request, text};
 use crate::support::events::Events;
 use crate::support::http::Conn;
+use crate::support::raw_ws::{self, BINARY, CLOSE, FIN, RawWs, frame};
 use crate::support::server::{Ended, Server};
+use crate::support::until;
+use crate::support::ws::Ws;
 
 /// What stands in every place where somebody else's secret could stand; each is its own, so that a find tells where.
 const MARKS: [&str; 16] = [
@@ -86,6 +89,17 @@ fn ask_with_marks(owner: &mut Client) -> Vec<String> {
         conn.write(raw.as_bytes()).unwrap();
         conn.read_to_close(std::time::Duration::from_secs(5));
     }
+    for last in [(CLOSE, b"\x03\xE8MARKbody".as_slice()), (BINARY, b"MARKbody")] {
+        let mut socket = RawWs::open(owner);
+        let send = json!({"type": "send", "id": "MARKkey", "channel": "MARKpath", "body": "MARKbody"});
+        let open =
+            json!({"type": "open", "session": "MARKkey", "resume_point": "0", "filters": "MARKqueryvalue"});
+        for said in ["MARKbroken".to_owned(), send.to_string(), open.to_string()] {
+            socket.say(&raw_ws::text(&said)).unwrap();
+        }
+        socket.say(&frame(FIN | last.0, last.1)).unwrap();
+        socket.end();
+    }
     let Identity::Cookie(cookie) = &owner.identity else { panic!("a cookie") };
     vec![token, invitation, cookie.split('=').nth(1).unwrap().to_owned(), PASSWORD.to_owned()]
 }
@@ -118,7 +132,15 @@ fn nothing_that_is_somebodys_secret_is_ever_printed() {
         let ended = server.stop();
         nothing_secret(&ended, &secrets);
         // The lines that it was searched for in are there.
-        for there in ["/api/invite/{token}", "/api/auth/login", "401", "404", "answered", "(no such path)"] {
+        for there in [
+            "/api/invite/{token}",
+            "/api/auth/login",
+            "401",
+            "404",
+            "answered",
+            "(no such path)",
+            "has ended",
+        ] {
             assert!(ended.stderr.contains(there), "{there}: {}", ended.stderr);
         }
         if format == "json" {
@@ -152,6 +174,76 @@ fn every_answer_and_its_line_bear_the_same_id() {
     assert_eq!(answered(&ids[2]), (json!("GET"), json!("/livez"), json!(200)));
     assert_eq!(answered(&ids[3]), (json!("GET"), json!("/api/events"), json!(200)));
     assert!(of(&ids[3]).iter().any(|line| line["message"] == "the stream has ended"), "{lines:?}");
+}
+
+/// Waits until no stream and no socket is open any more.
+fn all_are_over(server: &Server) {
+    until("all streams are over", || {
+        let told = server.client().get("/metrics").text();
+        let is_over = |kind: &str| told.contains(&format!("scrollback_streams_open{{kind=\"{kind}\"}} 0\n"));
+        (is_over("sse") && is_over("websocket")).then_some(())
+    });
+}
+
+#[test]
+fn every_stream_says_at_its_end_why_it_ended_and_how_much_came_and_went() {
+    let (mut server, mut owner) = Server::set_up(&["--log", "debug", "--log-format", "json"]);
+    let (mut member, _) = owner.invite_member("member");
+    let channel = owner.create_channel("general");
+    owner.say(&channel, "a message");
+    let events = owner.poll_all("0").len();
+    let from_the_beginning = |client: &Client| {
+        let mut socket = Ws::open(client);
+        let session = socket.session_id(json!({"resume_point": "0"}));
+        socket.caught_up(&session);
+        socket
+    };
+    let stream = |client: &Client| {
+        let mut stream = Events::open(client, "", None);
+        stream.caught_up();
+        stream
+    };
+
+    drop(stream(&owner));
+    from_the_beginning(&owner).cut();
+    let mut socket = from_the_beginning(&owner);
+    let other = socket.session_id(json!({"resume_point": "now"}));
+    assert_eq!(socket.ask(json!({"type": "close", "session": other}))["type"], "closed");
+    socket.close();
+    let mut wrong = RawWs::open(&owner);
+    wrong.say(&frame(FIN | BINARY, b"no text")).unwrap();
+    wrong.end();
+    let (mut put_out, mut told) = (from_the_beginning(&member), stream(&member));
+    member.post("/api/auth/logout", &json!({})).ok(204);
+    put_out.end();
+    told.goodbye();
+    all_are_over(&server);
+    let (_socket, _stream) = (from_the_beginning(&owner), stream(&owner));
+    let lines = json_lines(&server.stop());
+
+    let mut ended: Vec<&Value> =
+        lines.iter().filter(|line| line["message"] == "the stream has ended").collect();
+    for (path, reason, close_code, level, sessions, messages) in [
+        ("/api/events", "gone", None, "DEBUG", None, None),
+        ("/api/ws", "gone", None, "DEBUG", Some(1), Some(1)),
+        ("/api/ws", "closed", None, "DEBUG", Some(2), Some(3)),
+        ("/api/ws", "messages are text", Some(1003), "INFO", Some(0), Some(0)),
+        ("/api/ws", "revoked", None, "INFO", Some(1), Some(1)),
+        ("/api/events", "revoked", None, "INFO", None, None),
+        ("/api/ws", "shutdown", None, "DEBUG", Some(1), Some(1)),
+        ("/api/events", "shutdown", None, "DEBUG", None, None),
+    ] {
+        let place = ended.iter().position(|l| l["span"]["path"] == path && l["reason"] == reason);
+        let line = ended.swap_remove(place.unwrap_or_else(|| panic!("{path} {reason}: {ended:?}")));
+        assert_eq!(line["level"], level, "{line}");
+        for (field, value) in [("close_code", close_code), ("sessions", sessions), ("messages", messages)] {
+            assert_eq!(line.get(field), value.map(|value: u64| json!(value)).as_ref(), "{field}: {line}");
+        }
+        assert_eq!(line["events"], if close_code.is_some() { 0 } else { events }, "{line}");
+        assert!(line["bytes"].as_u64().unwrap() > 100 * line["events"].as_u64().unwrap(), "{line}");
+        assert!(line["seconds"].is_u64(), "{line}");
+    }
+    assert_eq!(ended, Vec::<&Value>::new(), "one line each");
 }
 
 #[test]

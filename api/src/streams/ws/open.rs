@@ -105,6 +105,7 @@ pub(super) fn sit_down(
     let hello = frames::hello(id, Some(&session.id), resume, Some(at), head, session.window);
     let flight = Flight::new(session.window);
     seats.all.push(Seated { seat, subscription, flight });
+    seats.sat_down += 1;
     hello
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Seats {
     pub(super) identity: Identity,
     /// Which of the sessions is just being sent something.
     pub(super) sending: Option<usize>,
+    /// How many sessions have sat down here so far.
+    pub(super) sat_down: u64,
 }
 
 impl Seats {

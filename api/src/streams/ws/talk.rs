@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::super::ended::Talked;
 use super::super::identity::Identity;
 use super::super::line::{End, Line};
 use super::super::{Bye, Ending, Reader, Streams};
@@ -46,6 +47,8 @@ struct Talk {
     protocol: Protocol,
     seats: Seats,
     work: Work,
+    /// How many messages its client has sent so far.
+    messages: u64,
     /// A message that has begun to come: since when, and the memory of a large one.
     partial: Option<Partial>,
     beat: u64,
@@ -91,6 +94,7 @@ impl Ws {
             nudge: Arc::new(Notify::new()),
             identity: Identity::new(reader),
             sending: None,
+            sat_down: 0,
         };
         let mut talk = Talk {
             line: Line::new(Arc::clone(&streams), socket),
@@ -100,14 +104,19 @@ impl Ws {
             protocol,
             seats,
             work: Work::default(),
+            messages: 0,
             partial: None,
             beat,
             pulsed: false,
         };
         let Err(end) = talk.run(head.into()).await;
-        if let End::Told(reason) = end {
-            talk.say_goodbye(reason).await;
+        match end {
+            End::Told(reason) => talk.say_goodbye(reason).await,
+            End::Refused(code, why) => talk.close(code, why).await,
+            End::Gone | End::Closed | End::Withdrawn => {}
         }
+        let talked = Talked { sessions: talk.seats.sat_down, messages: talk.messages };
+        talk.line.tally.tell(&end, Some(talked));
     }
 }
 
@@ -196,8 +205,7 @@ impl Talk {
             return Ok(());
         }
         if self.partial.as_ref().is_some_and(|partial| partial.since.elapsed() >= MESSAGE_WITHIN) {
-            self.close(1008, "the message takes too long").await;
-            return Err(End::Gone);
+            return Err(End::Refused(1008, "the message takes too long"));
         }
         // What is not read now cannot be missed.
         self.pings.waits = true;

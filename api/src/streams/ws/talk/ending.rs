@@ -55,7 +55,7 @@ impl Talk {
         let mut bytes = self.finish_work().await;
         bytes.extend_from_slice(&self.protocol.take_outgoing());
         self.line.finish(false, bytes).await;
-        End::Gone
+        End::Closed
     }
 
     /// Waits a little for the client to have read that: closing while it still sends would reset the connection, and what it

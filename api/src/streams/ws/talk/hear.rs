@@ -26,6 +26,7 @@ impl Talk {
             while self.work.has_room() {
                 match self.protocol.read() {
                     Heard::Text(text) => {
+                        self.messages += 1;
                         let hold = self.partial.take().and_then(|partial| partial.hold);
                         self.take(&text, hold).await?;
                     }
@@ -36,16 +37,12 @@ impl Talk {
                         }
                         return Err(self.close_in_answer().await);
                     }
-                    Heard::Broken(code, why) => {
-                        self.close(code, why).await;
-                        return Err(End::Gone);
-                    }
+                    Heard::Broken(code, why) => return Err(End::Refused(code, why)),
                 }
             }
             self.answer_protocol().await?;
             if !self.count_partial() {
-                self.close(1013, "too many large messages are under way").await;
-                return Err(End::Gone);
+                return Err(End::Refused(1013, "too many large messages are under way"));
             }
             if !self.work.has_room() || read >= READ_BYTES_MAX {
                 return Ok(self.work.has_room());

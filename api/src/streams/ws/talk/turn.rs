@@ -36,7 +36,7 @@ impl Talk {
         match step {
             Ok(Step::Events(taken)) => {
                 seated.flight.add(taken.newest.unwrap_or(taken.through.offset), taken.events);
-                let mut bytes = frames::events(id, &taken);
+                let (mut bytes, events) = (frames::events(id, &taken), taken.events);
                 // Nobody can take the session between the look and the write.
                 let Some(turn) = seated.seat.turn() else {
                     seated.subscription.end(Bye::Replaced);
@@ -51,6 +51,7 @@ impl Talk {
                     self.seats.sending = None;
                 }
                 if sent {
+                    self.line.tally.events += events as u64;
                     self.seats.all[place].subscription.confirm();
                 }
                 Ok(Advanced::Moved)
@@ -87,8 +88,7 @@ impl Talk {
         let bye = frames::bye(&seated.seat.session.id, reason, seated.subscription.given(), None);
         self.send(bye).await?;
         if reason == Bye::Excluded && self.seats.all.is_empty() {
-            self.close(close_code(reason), reason.name()).await;
-            return Err(End::Gone);
+            return Err(End::Refused(close_code(reason), reason.name()));
         }
         Ok(Advanced::Ended)
     }
