@@ -178,7 +178,8 @@ fn look(
         return Poll::Ready(End::Over);
     }
     if handed_off && watch.flushed {
-        return Poll::Ready(End::HandedOff);
+        // What came behind the request was not read if it is at fault: a stream must not begin behind a gap.
+        return Poll::Ready(watch.fault.map_or(End::HandedOff, |fault| End::Refused(fault_problem(fault))));
     }
     if !watch.in_flight
         && watch.flushed

@@ -109,6 +109,9 @@ impl Guard {
         let What { filters, sight } = &mut self.what;
         streams.look(|views| {
             let now = Sight::of(views, self.identity.reader.user());
+            if now == *sight {
+                return Ok(());
+            }
             let before = std::mem::replace(sight, now);
             let mut lost = before.lost(sight, views.memberships().private());
             let told = lost.any(|channel| filters.may_match_channel(channel));

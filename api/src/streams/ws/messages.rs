@@ -1,6 +1,6 @@
 //! What a client says.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::http::problem::{Code, Problem};
@@ -17,22 +17,45 @@ pub(super) enum Message {
     /// All events of the session up to here are dealt with.
     Ack { session: String, offset: u64 },
     /// End the session for good.
-    Close { id: Option<String>, session: String },
+    Close {
+        #[serde(default, deserialize_with = "given")]
+        id: Option<String>,
+        session: String,
+    },
     /// Send a message to a channel.
-    Send { id: String, channel: String, body: String, idempotency_key: Option<String> },
+    Send {
+        id: String,
+        channel: String,
+        body: String,
+        #[serde(default, deserialize_with = "given")]
+        idempotency_key: Option<String>,
+    },
 }
 
 /// How a session begins.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Open {
+    #[serde(default, deserialize_with = "given")]
     pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) session: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) filters: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) resume_point: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) last: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) since: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub(super) window: Option<u64>,
+}
+
+/// What may be left out, and is not null if it is there: whoever passes on a token that is null would else begin anew with
+/// all there is.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(input: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(input).map(Some)
 }
 
 /// A message that cannot be understood, and what its client called it, if that much can be told.
@@ -92,8 +115,22 @@ mod tests {
         }
         let long = "x".repeat(ID_BYTES_MAX + 1);
         assert_eq!(refused(&format!(r#"{{"type":"open","id":"{long}"}}"#)), (None, Code::BadSchema));
+        for field in ["id", "session", "last", "since", "window"] {
+            assert_eq!(
+                refused(&format!(r#"{{"type":"open","{field}":null}}"#)),
+                (None, Code::BadSchema),
+                "{field}"
+            );
+        }
         let named = r#"{"type":"open","id":"7","windwo":3}"#;
         assert_eq!(refused(named), (Some("7".to_owned()), Code::BadSchema));
+    }
+
+    #[test]
+    fn a_null_is_not_taken_for_what_was_left_out() {
+        let nulls = r#"{"type":"open","filters":null,"resume_point":null}"#;
+        let Ok(Message::Open(open)) = read(nulls) else { panic!("it is no open") };
+        assert_eq!((open.filters, open.resume_point), (Some(Value::Null), Some(Value::Null)));
     }
 
     #[test]

@@ -160,6 +160,14 @@ impl OfUser {
         }
     }
 
+    /// When half of those that nobody has had been left; none if there are none.
+    fn left_in_the_middle(&self) -> Option<Instant> {
+        let mut left: Vec<Instant> =
+            self.by_id.values().filter_map(|session| session.lock().left_at).collect();
+        let middle = left.len() / 2;
+        (!left.is_empty()).then(|| *left.select_nth_unstable(middle).1)
+    }
+
     fn retain(&mut self, keep: impl Fn(&Session) -> bool) {
         self.by_id.retain(|_, session| keep(session));
         self.values = self.by_id.values().map(|session| session.filters.values()).sum();
@@ -209,7 +217,13 @@ impl Sessions {
         let sessions = known.entry(user).or_default();
         if !sessions.have_room_for(&session) && sessions.swept.is_none_or(|at| at.elapsed() >= SWEEP_AGAIN) {
             sessions.swept = Some(Instant::now());
-            self.let_go(sessions);
+            self.let_go(sessions, |session| self.is_over(session));
+            // A client that keeps losing its connection must not shut itself out with what it has left behind.
+            while !sessions.have_room_for(&session)
+                && let Some(median) = sessions.left_in_the_middle()
+            {
+                self.let_go(sessions, |session| session.lock().left_at.is_some_and(|at| at <= median));
+            }
         }
         if !sessions.have_room_for(&session) {
             return Err(TooMany);
@@ -254,16 +268,15 @@ impl Sessions {
     /// Lets those go that nobody has come for.
     pub(in super::super) fn sweep(&self) {
         self.lock().retain(|_, sessions| {
-            self.let_go(sessions);
+            self.let_go(sessions, |session| self.is_over(session));
             !sessions.by_id.is_empty()
         });
     }
 
-    /// Lets those of one user go.
-    fn let_go(&self, sessions: &mut OfUser) {
+    /// Lets those of one user go that are `over`: of those that nobody has.
+    fn let_go(&self, sessions: &mut OfUser, over: impl Fn(&Session) -> bool) {
         let before = sessions.by_id.len();
-        sessions.retain(|session| !self.is_over(session));
-        // Only what nobody has is ever over.
+        sessions.retain(|session| !over(session));
         let gone = before - sessions.by_id.len();
         self.count.known.fetch_sub(gone, Ordering::Relaxed);
         self.count.kept.fetch_sub(gone, Ordering::Relaxed);
@@ -416,6 +429,27 @@ mod tests {
                 Ok(())
             })?;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_is_no_room_those_go_that_were_left_longest() {
+        let sessions = Sessions::new(Duration::from_secs(60));
+        let nudge = Arc::default();
+        let kept = begin(&sessions, &nudge);
+        let mut left = Vec::new();
+        while left.len() + 1 < SESSIONS_OF_USER_MAX {
+            let seat = begin(&sessions, &nudge);
+            left.push(seat.session.id.to_string());
+            drop(seat);
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        let newest = begin(&sessions, &nudge);
+        assert!(kept.turn().is_some() && newest.turn().is_some());
+        assert!(sessions.look(ADA, left.first().unwrap()).is_none());
+        assert!(sessions.look(ADA, left.last().unwrap()).is_some());
+        let (known, waiting) = sessions.count();
+        assert_eq!((known, waiting), (sessions.lock()[&ADA].by_id.len(), known - 2));
+        assert!(waiting > SESSIONS_OF_USER_MAX / 3, "half of them at the most: {waiting}");
     }
 
     #[test]
