@@ -228,6 +228,12 @@ impl Problem {
         self
     }
 
+    /// When the same may be tried again, if that is known.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// The methods that the path knows.
     #[must_use]
     pub fn allow(mut self, methods: String) -> Problem {

@@ -92,12 +92,7 @@ struct Poster {
 impl Post for Poster {
     fn post(&self, channel: String, body: String, key: Option<String>) -> Posted {
         let (server, session) = (Arc::clone(&self.server), Arc::clone(&self.session));
-        Box::pin(async move {
-            match send(&server, &session, &channel, body, key.as_deref()).await {
-                Ok(message) => (StatusCode::CREATED.as_u16(), message),
-                Err(problem) => (problem.code().status(), problem.to_json()),
-            }
-        })
+        Box::pin(async move { send(&server, &session, &channel, body, key.as_deref()).await })
     }
 
     fn hold(&self) -> Box<dyn Hold> {

@@ -43,13 +43,6 @@ impl Bye {
         }
     }
 
-    /// Whether what was begun to be sent is finished before it is said, however little the client takes; else a client that
-    /// has got only half of something is cut off without a word.
-    #[must_use]
-    pub fn finishes(self) -> bool {
-        matches!(self, Bye::Slow | Bye::Storage)
-    }
-
     /// What is lost, as the code of the problem that asking for it again would meet; for what was revoked.
     #[must_use]
     pub fn code(self) -> Option<&'static str> {

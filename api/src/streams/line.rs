@@ -77,7 +77,8 @@ impl Line {
         Ok(self.try_send(bytes)? == Sent::All)
     }
 
-    /// Sends the rest of what was begun. Returns whether it was sent: none of it was if it was withdrawn in time.
+    /// Sends the rest of what was begun. Returns whether it was sent: none of it was if it was withdrawn in time. Half of it
+    /// cannot be taken back, and nothing could follow it, so that is sent to its end.
     pub(super) async fn go_on(
         &mut self,
         mut bytes: impl Buf + Send,
@@ -88,8 +89,6 @@ impl Line {
         let rest = bytes.copy_to_bytes(bytes.remaining());
         match Box::pin(self.send_slowly(rest, waiter)).await {
             Ok(()) => Ok(true),
-            // Half of it cannot be taken back, and nothing can follow it.
-            Err(End::Withdrawn) if self.torn => Err(End::Gone),
             Err(End::Withdrawn) => Ok(false),
             Err(end) => Err(end),
         }
@@ -110,27 +109,40 @@ impl Line {
 
     async fn send_slowly(&mut self, mut bytes: Bytes, waiter: &mut impl Waiter) -> Result<(), End> {
         let limits = &self.streams.limits;
-        let (window, rate) = (limits.write_timeout, limits.rate_min);
+        let (window, rate, unsent_max) = (limits.write_timeout, limits.rate_min, limits.unsent_bytes_max);
         let least = usize::try_from(rate.saturating_mul(window.as_secs())).unwrap_or(usize::MAX).max(1);
         let slow_at = Instant::now() + SLOW_AFTER;
         let (mut window_ends, mut taken) = (Instant::now() + window, 0);
+        let mut withdrawn = false;
         loop {
             let mut now = Instant::now();
             tokio::select! {
                 biased;
-                looked = waiter.look() => {
-                    if let Err(end) = looked {
+                looked = waiter.look() => match looked {
+                    Ok(()) => {}
+                    Err(End::Withdrawn) if self.torn => {
+                        // What follows says why, and must not wait for the client: the system takes the little that is left.
+                        withdrawn = true;
+                        self.socket.bound_unsent(usize::MAX);
+                    }
+                    Err(end) => {
                         self.rest = bytes;
                         return Err(end);
                     }
-                }
+                },
                 _ = self.socket.writable() => {}
                 () = sleep_until(if now < slow_at { slow_at.min(window_ends) } else { window_ends }) => {}
             }
             now = Instant::now();
             let before = bytes.len();
-            let sent = waiter.by_right(|| self.try_send(&mut bytes)).ok_or(End::Withdrawn)??;
+            let sent = match self.torn {
+                true => self.try_send(&mut bytes)?,
+                false => waiter.by_right(|| self.try_send(&mut bytes)).ok_or(End::Withdrawn)??,
+            };
             if sent == Sent::All {
+                if withdrawn {
+                    self.socket.bound_unsent(unsent_max);
+                }
                 return Ok(());
             }
             taken += before - bytes.len();
@@ -147,21 +159,20 @@ impl Line {
         }
     }
 
-    /// Sends the last words and what belongs behind them, if the system takes them now, and says that nothing more comes.
-    /// With `at_any_rate` it does not matter how little the client takes.
-    pub(super) async fn finish(&mut self, at_any_rate: bool, last_words: Vec<u8>) {
-        if at_any_rate {
-            // Its client is told as well, however late it will read that: what was begun is finished, and the system, which
-            // gives a connection up whose client takes nothing any more, keeps that little until then.
-            self.socket.bound_unsent(usize::MAX);
-            // The socket is known to be full; that it is not any more is news.
-            let _ = timeout(NEWS_WITHIN, self.socket.writable()).await;
-            self.torn = false;
-        }
-        if self.torn {
-            return;
-        }
-        let mut bytes = std::mem::take(&mut self.rest).chain(Bytes::from(last_words));
+    /// Whether something was begun to be sent and [`Line::finish`] sends the rest of it: so it is as good as sent.
+    pub(super) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Sends the last words, behind what was begun, and says that nothing more comes. What was to be sent and not begun is not
+    /// sent. Its client is told however little it takes, and however late it will read that: the system, which gives a
+    /// connection up whose client takes nothing any more, keeps that little until then.
+    pub(super) async fn finish(&mut self, last_words: Vec<u8>) {
+        self.socket.bound_unsent(usize::MAX);
+        // If the socket was full, that it is not any more is news.
+        let _ = timeout(NEWS_WITHIN, self.socket.writable()).await;
+        let begun = if self.torn { std::mem::take(&mut self.rest) } else { Bytes::new() };
+        let mut bytes = begun.chain(Bytes::from(last_words));
         // Whether it comes through or not, the stream is over.
         if matches!(self.try_send(&mut bytes), Ok(Sent::All)) {
             self.socket.say_end();

@@ -181,7 +181,7 @@ impl Running {
     /// Tells the client why the stream ends.
     async fn say_goodbye(&mut self, reason: Bye) {
         self.streams.figures.stream_ended(reason);
-        if reason.finishes() {
+        if self.line.is_torn() {
             self.source.subscription.confirm();
         }
         let place = self.source.subscription.given();
@@ -189,6 +189,6 @@ impl Running {
         if self.framing == Framing::Chunked {
             bytes.extend_from_slice(LAST_CHUNK);
         }
-        self.line.finish(reason.finishes(), bytes).await;
+        self.line.finish(bytes).await;
     }
 }

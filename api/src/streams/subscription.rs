@@ -74,6 +74,8 @@ pub struct Subscription {
     reached: Position,
     /// Where a reader stands that has got all that it was given. Behind the cursor while events are being sent.
     given: Option<Position>,
+    /// Once it is over: where it stood when all was read that may still be on its way to the client.
+    read: Option<Position>,
     beat: u64,
 }
 
@@ -143,6 +145,7 @@ impl Subscription {
             cursor: given.map(Cursor::new),
             reached,
             given,
+            read: None,
             beat: streams.pulse.borrow().beat,
         }
     }
@@ -165,9 +168,9 @@ impl Subscription {
         self.given
     }
 
-    /// All that it was given is with the client.
+    /// All that it was given is with the client, or will be, whatever has ended meanwhile.
     pub fn confirm(&mut self) {
-        self.given = self.cursor.as_ref().map(Cursor::at).or(self.given);
+        self.given = self.cursor.as_ref().map(Cursor::at).or(self.read).or(self.given);
     }
 
     /// The client does not take what it gets: nothing is read ahead for it any more.
@@ -180,7 +183,7 @@ impl Subscription {
     /// Ends it for a reason of the transport's.
     pub fn end(&mut self, reason: Bye) {
         self.phase = Phase::Ended(reason);
-        self.cursor = None;
+        self.read = self.cursor.take().map(|cursor| cursor.at()).or(self.read);
     }
 
     /// Looks whether it must end at once, whatever is being sent.
@@ -193,7 +196,7 @@ impl Subscription {
         self.ended()
     }
 
-    /// What to do next. All that the step before gave is taken for confirmed.
+    /// What to do next. All that the step before gave is taken for confirmed, unless it is over since.
     ///
     /// # Errors
     /// When the log cannot be read; it is over then, as damaged.
@@ -213,7 +216,7 @@ impl Subscription {
         pulses: &mut watch::Receiver<Pulse>,
         cut: Cut,
     ) -> Result<(Pulse, Step), StreamError> {
-        self.confirm();
+        self.given = self.cursor.as_ref().map(Cursor::at).or(self.given);
         let pulse = *pulses.borrow_and_update();
         if self.interrupt(&pulse).is_none() && pulse.ending == Some(Ending::Shutdown) {
             self.end(Bye::Shutdown);

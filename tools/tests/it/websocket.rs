@@ -2,6 +2,7 @@
 
 mod abuse;
 mod ends;
+mod half_sent;
 mod handshake;
 mod resuming;
 mod sends;

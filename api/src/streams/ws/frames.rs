@@ -4,11 +4,13 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use http::StatusCode;
 
 use super::super::cut::Taken;
 use super::super::resume::Resume;
 use super::super::{Bye, Position};
 use super::sessions::SessionId;
+use crate::http::problem::Problem;
 
 /// A whole text message, from a server, which does not mask.
 const TEXT: u8 = 0x81;
@@ -101,9 +103,28 @@ pub(super) fn closed(id: Option<&str>, session: &SessionId) -> Bytes {
     text(&format!("{{\"type\":\"closed\"{},\"session\":\"{session}\"}}", echo(id)))
 }
 
+/// A message was sent. `message` is its JSON.
+pub(super) fn sent(id: &str, message: &[u8]) -> Bytes {
+    answer(&format!("{},\"status\":{}", echo(Some(id)), StatusCode::CREATED.as_u16()), message)
+}
+
+/// A message of the client's, about this session, was not carried out.
+pub(super) fn refusal(id: Option<&str>, session: Option<SessionId>, problem: &Problem) -> Bytes {
+    let mut fields = echo(id);
+    // Formatting into a string does not fail.
+    if let Some(session) = session {
+        let _ = write!(fields, ",\"session\":\"{session}\"");
+    }
+    let _ = write!(fields, ",\"status\":{}", problem.code().status());
+    if let Some(wait) = problem.wait() {
+        let _ = write!(fields, ",\"retry\":{}", wait.as_millis());
+    }
+    answer(&fields, &problem.to_json())
+}
+
 /// What came of a message of the client's. `body` is JSON.
-pub(super) fn answer(id: Option<&str>, status: u16, body: &[u8]) -> Bytes {
-    let prefix = format!("{{\"type\":\"answer\"{},\"status\":{status},\"body\":", echo(id));
+fn answer(fields: &str, body: &[u8]) -> Bytes {
+    let prefix = format!("{{\"type\":\"answer\"{fields},\"body\":");
     let mut out = Vec::with_capacity(prefix.len() + body.len() + 11);
     header(TEXT, prefix.len() + body.len() + 1, &mut out);
     out.extend_from_slice(prefix.as_bytes());

@@ -21,10 +21,11 @@ pub(super) mod testing;
 use std::pin::Pin;
 
 use super::control::Bye;
+use crate::http::problem::Problem;
 pub use talk::Ws;
 
-/// The answer to a message that was sent: a status as HTTP has it, and the JSON that belongs to it.
-pub type Posted = Pin<Box<dyn Future<Output = (u16, Vec<u8>)> + Send>>;
+/// A message on its way: its JSON once it was sent, or why it was not.
+pub type Posted = Pin<Box<dyn Future<Output = Result<Vec<u8>, Problem>> + Send>>;
 
 /// Who carries out what clients send.
 pub trait Post: Send + Sync + 'static {

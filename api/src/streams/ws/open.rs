@@ -42,6 +42,12 @@ pub(super) async fn open(
 ) -> Result<Opened, Problem> {
     let Open { session, filters, resume_point, last, since, window, .. } = wanted;
     let window = read_window(window)?;
+    // Before anything that takes time: as JSON they can have many times the memory.
+    let filters = match filters {
+        None => Filters::default(),
+        Some(filters) => Filters::from_json(&filters, &streams.origins())
+            .map_err(|error| Problem::new(Code::BadFilters, error.to_string()))?,
+    };
     let asked = read_start(resume_point.as_ref(), last, since.as_deref())?;
     if let Some(id) = session {
         if let Some(known) = streams.sessions.look(user, &id)
@@ -50,14 +56,10 @@ pub(super) async fn open(
             return Ok(opened);
         }
         if asked.is_none() {
-            return Err(Problem::plain(Code::UnknownSession));
+            let detail = "there is no such session any more: say from where it begins anew";
+            return Err(Problem::new(Code::UnknownSession, detail));
         }
     }
-    let filters = match filters {
-        None => Filters::default(),
-        Some(filters) => Filters::from_json(&filters, &streams.origins())
-            .map_err(|error| Problem::new(Code::BadFilters, error.to_string()))?,
-    };
     let selection = streams.selection(user, &filters);
     let resume = streams.resume(&asked.unwrap_or(Start::BEGINNING), &selection).await?;
     let Some(at) = resume.position() else { return Ok(Opened::Elsewhere(resume, window)) };

@@ -10,6 +10,7 @@ use super::super::resume::Resume;
 use super::super::{Bye, Chunk, Position};
 use super::frames;
 use super::sessions::SessionId;
+use crate::http::problem::{Code, Problem};
 
 /// A frame, and what it is.
 pub(in super::super) struct Said {
@@ -21,6 +22,7 @@ pub(in super::super) struct Said {
 pub(in super::super) fn every_frame(at: Position, chunk: Chunk) -> Vec<Said> {
     let session = SessionId::parse("S00112233445566778899aabbccddeeff").unwrap();
     let taken = Taken { chunk, through: at, newest: Some(Offset(7)), events: 1 };
+    let busy = Problem::plain(Code::Busy).retry_after(Duration::from_secs(1));
     let mut events = frames::events(&session, &taken);
     let mut all = vec![
         ("hello", frames::hello(Some("1"), Some(&session), Resume::Ok(at), Some(at), at, 1_000)),
@@ -29,7 +31,9 @@ pub(in super::super) fn every_frame(at: Position, chunk: Chunk) -> Vec<Said> {
         ("caught up", frames::caught_up(&session, at)),
         ("checkpoint", frames::checkpoint(&session, at)),
         ("heartbeat", frames::heartbeat()),
-        ("answer", frames::answer(Some("\"quoted\""), 201, b"{}")),
+        ("answer", frames::sent("\"quoted\"", b"{}")),
+        ("answer", frames::refusal(None, Some(session), &Problem::plain(Code::UnknownSession))),
+        ("answer", frames::refusal(Some("1"), None, &busy)),
         ("closed", frames::closed(None, &session)),
         ("bye to come back", frames::bye(&session, Bye::Shutdown, Some(at), Some(Duration::from_secs(3)))),
     ];

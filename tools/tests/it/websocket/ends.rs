@@ -124,15 +124,15 @@ fn a_session_that_is_kept_is_not_for_whoever_has_lost_their_identity() {
     Ws::refusal(&member, &[]).refused_as(401, "unauthenticated");
 }
 
-fn private_channel(owner: &mut Client, name: &str) -> String {
+pub(super) fn private_channel(owner: &mut Client, name: &str) -> String {
     text(&owner.post("/api/channels", &json!({"name": name, "private": true})).ok(201), "id")
 }
 
-fn join(owner: &mut Client, channel: &str, user: &str) -> Value {
+pub(super) fn join(owner: &mut Client, channel: &str, user: &str) -> Value {
     owner.send(&Request::new("PUT", &format!("/api/channels/{channel}/members/{user}"))).ok(200)
 }
 
-fn leave(owner: &mut Client, channel: &str, user: &str) -> Value {
+pub(super) fn leave(owner: &mut Client, channel: &str, user: &str) -> Value {
     owner.delete(&format!("/api/channels/{channel}/members/{user}")).ok(200)
 }
 

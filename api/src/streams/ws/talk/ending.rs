@@ -23,10 +23,12 @@ impl Talk {
         let limits = &self.streams.limits;
         let retry = (reason == Bye::Shutdown)
             .then(|| rand::random_range(limits.retry_min..=limits.retry_max.max(limits.retry_min)));
+        if self.line.is_torn()
+            && let Some(seated) = self.seats.sending.and_then(|place| self.seats.all.get_mut(place))
+        {
+            seated.subscription.confirm();
+        }
         for seated in &mut self.seats.all {
-            if reason.finishes() {
-                seated.subscription.confirm();
-            }
             let own = if seated.seat.turn().is_none() { Bye::Replaced } else { reason };
             self.streams.figures.stream_ended(own);
             bytes.extend_from_slice(&frames::bye(
@@ -37,7 +39,7 @@ impl Talk {
             ));
         }
         bytes.extend_from_slice(&frames::close(close_code(reason), reason.name()));
-        self.line.finish(reason.finishes(), bytes).await;
+        self.line.finish(bytes).await;
         let within = if reason == Bye::Slow { SLOW_CLOSE_WITHIN } else { CLOSE_WITHIN };
         self.wait_for_the_end(within).await;
     }
@@ -46,7 +48,7 @@ impl Talk {
     pub(super) async fn close(&mut self, code: u16, why: &str) {
         let mut bytes = self.finish_work().await;
         bytes.extend_from_slice(&frames::close(code, why));
-        self.line.finish(false, bytes).await;
+        self.line.finish(bytes).await;
         self.wait_for_the_end(CLOSE_WITHIN).await;
     }
 
@@ -54,7 +56,7 @@ impl Talk {
     pub(super) async fn close_in_answer(&mut self) -> End {
         let mut bytes = self.finish_work().await;
         bytes.extend_from_slice(&self.protocol.take_outgoing());
-        self.line.finish(false, bytes).await;
+        self.line.finish(bytes).await;
         End::Closed
     }
 

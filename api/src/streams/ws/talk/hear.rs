@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::super::messages::{self, Message, Refused};
 use super::super::protocol::Heard;
+use super::super::sessions::SessionId;
 use super::super::{Hold, frames};
 use super::{Partial, READ_BYTES, Talk};
 use crate::http::problem::{Code, Problem};
@@ -92,7 +93,10 @@ impl Talk {
             }
             Ok(Message::Ack { session, offset }) => match self.acknowledge(&session, Offset(offset)) {
                 Ok(()) => return Ok(()),
-                Err(problem) => (None, problem),
+                Err(problem) => {
+                    // The only thing by which its client can know it again.
+                    return self.send(frames::refusal(None, SessionId::parse(&session), &problem)).await;
+                }
             },
             Ok(Message::Close { id, session }) => match self.seats.find(&session) {
                 Some(place) => {
@@ -100,7 +104,7 @@ impl Talk {
                     self.streams.sessions.end(&seated.seat);
                     return self.send(frames::closed(id.as_deref(), &seated.seat.session.id)).await;
                 }
-                None => (id, Problem::plain(Code::UnknownSession)),
+                None => (id, not_here()),
             },
             Ok(Message::Open(wanted)) => {
                 let id = wanted.id.clone();
@@ -111,11 +115,11 @@ impl Talk {
             }
             Err(Refused { id, problem }) => (id, problem),
         };
-        self.send(refusal(id.as_deref(), &problem)).await
+        self.send(frames::refusal(id.as_deref(), None, &problem)).await
     }
 
     fn acknowledge(&mut self, session: &str, offset: Offset) -> Result<(), Problem> {
-        let place = self.seats.find(session).ok_or(Problem::plain(Code::UnknownSession))?;
+        let place = self.seats.find(session).ok_or_else(not_here)?;
         let seated = &mut self.seats.all[place];
         // With a past that is another log's there is no session.
         let stands = seated.subscription.given().map_or(Offset::BEGINNING, |given| given.offset);
@@ -128,7 +132,7 @@ impl Talk {
     }
 }
 
-/// What a client is told whose message was not carried out.
-pub(super) fn refusal(id: Option<&str>, problem: &Problem) -> Bytes {
-    frames::answer(id, problem.code().status(), &problem.to_json())
+/// A session is named that this socket has not, or has no more.
+fn not_here() -> Problem {
+    Problem::new(Code::UnknownSession, "this socket has no such session")
 }

@@ -87,7 +87,7 @@ impl Talk {
         }
         let bye = frames::bye(&seated.seat.session.id, reason, seated.subscription.given(), None);
         self.send(bye).await?;
-        if reason == Bye::Excluded && self.seats.all.is_empty() {
+        if reason == Bye::Excluded && self.seats.all.is_empty() && !self.work.is_opening() {
             return Err(End::Refused(close_code(reason), reason.name()));
         }
         Ok(Advanced::Ended)

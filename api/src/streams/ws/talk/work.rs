@@ -21,7 +21,7 @@ use crate::streams::line::End;
 const WORK_MAX: usize = 256;
 const BYTES_MAX: usize = 1 << 20;
 /// How long a socket that ends waits for what goes on.
-const FINISH_WITHIN: Duration = Duration::from_secs(1);
+const FINISH_WITHIN: Duration = Duration::from_millis(500);
 
 /// Something under way.
 type Doing = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -49,6 +49,11 @@ impl Work {
         !self.opening && self.all.len() < WORK_MAX && self.bytes < BYTES_MAX
     }
 
+    /// Whether a session is being opened.
+    pub(super) fn is_opening(&self) -> bool {
+        self.opening
+    }
+
     /// What is done next. For ever when there is nothing.
     pub(super) async fn next(&mut self) -> Done {
         match self.all.next().await {
@@ -70,9 +75,13 @@ impl Talk {
         let posted = self.post.post(channel, body, key);
         self.work.bytes += bytes;
         self.work.all.push(Box::pin(async move {
-            let (status, body) = posted.await;
+            let posted = posted.await;
             drop(hold);
-            Done::Sent(frames::answer(Some(&id), status, &body), bytes)
+            let answer = match posted {
+                Ok(message) => frames::sent(&id, &message),
+                Err(problem) => frames::refusal(Some(&id), None, &problem),
+            };
+            Done::Sent(answer, bytes)
         }));
     }
 
@@ -134,7 +143,7 @@ impl Talk {
                         let head = Position::from(self.streams.log.head());
                         frames::hello(id.as_deref(), None, resume, None, head, window)
                     }
-                    Err(problem) => super::hear::refusal(id.as_deref(), &problem),
+                    Err(problem) => frames::refusal(id.as_deref(), None, &problem),
                 }
             }
         }
