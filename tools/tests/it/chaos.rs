@@ -1,6 +1,7 @@
 //! Client, relay and server are killed in turn, again and again, while many read by every transport and with different filters,
 //! their rights change, and others write, who send again under the same key what had no answer. In the end what each reader was
-//! given is exactly what its filters and its rights allow: `support/judge.rs` says what that means and how it is known.
+//! given is exactly what its filters and its rights allow: `support/judge.rs` says what that means and how it is known. Once all
+//! of them come over plain connections and once inside TLS, for a server has one listener.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,11 +13,12 @@ use crate::support::client::{Client, Request, number, text};
 use crate::support::count;
 use crate::support::history::{Ack, Erasure, History};
 use crate::support::judge::{Case, Change, Reading, Turn};
+use crate::support::paper::Paper;
 use crate::support::progress::Progress;
 use crate::support::random::Random;
 use crate::support::reader::{Orders, Reader, SILENCE, Transport};
 use crate::support::relay::{Relay, Treatment};
-use crate::support::server::Server;
+use crate::support::server::{Server, Way};
 use crate::support::ws::Ws;
 
 /// One message in so many is deleted by its writer.
@@ -254,8 +256,24 @@ fn kill_one_after_the_other(
 
 #[test]
 fn every_reader_gets_exactly_what_rights_and_filters_allow_whatever_is_killed() {
-    let cycles = count("SCROLLBACK_W1_CYCLES", 24);
-    let (mut server, owner) = Server::set_up(&["--heartbeat", "1s"]);
+    kill_and_judge(count("SCROLLBACK_W1_CYCLES", 24), None);
+}
+
+#[test]
+fn inside_tls_every_reader_gets_exactly_what_rights_and_filters_allow_whatever_is_killed() {
+    kill_and_judge(count("SCROLLBACK_W1_CYCLES", 24) / 2, Some(&Paper::new()));
+}
+
+/// The whole test, by so many kills; with a certificate everybody comes inside TLS.
+fn kill_and_judge(cycles: usize, paper: Option<&Paper>) {
+    let certificate = paper.map(Paper::options);
+    let options: Vec<&str> =
+        certificate.iter().flatten().map(String::as_str).chain(["--heartbeat", "1s"]).collect();
+    let mut server = Server::new(&options);
+    let trust = paper.map(|paper| Arc::clone(&paper.trust));
+    server.address = server.address.by(Way { trust, ..Way::default() });
+    server.start();
+    let owner = server.owner();
     let began = Instant::now();
     let cast = Cast::new(owner);
     let treatments = [Treatment::Pass, Treatment::Pass, Treatment::Drip, Treatment::Cut];

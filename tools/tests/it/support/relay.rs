@@ -59,11 +59,12 @@ struct Shared {
 }
 
 impl Relay {
-    /// A relay to wherever the server is at the moment. One connection after the other is treated in each of these ways.
+    /// A relay to wherever the server is at the moment; its clients come in the way that the server's address asks for, as the
+    /// relay knows of bytes only. One connection after the other is treated in each of these ways.
     pub(crate) fn to(server: &Address, treatments: &[Treatment], salt: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address =
-            Address::at(listener.local_addr().unwrap(), Way { patience: Some(SILENCE), ..Way::default() });
+        let way = Way { patience: Some(SILENCE), ..server.way() };
+        let address = Address::at(listener.local_addr().unwrap(), way);
         let shared = Arc::new(Shared {
             server: server.clone(),
             treatments: Mutex::new(treatments.to_vec()),
