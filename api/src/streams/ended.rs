@@ -42,9 +42,10 @@ impl Tally {
         let seconds = self.began.elapsed().as_secs();
         let Tally { events, bytes, .. } = *self;
         let (sessions, messages) = talked.map(|talked| (talked.sessions, talked.messages)).unzip();
-        requests::of_stream(|| {
-            if is_news(end) {
-                tracing::info!(
+        // A line's level is fixed where it is written.
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
                     reason,
                     close_code,
                     seconds,
@@ -53,20 +54,10 @@ impl Tally {
                     bytes,
                     messages,
                     "the stream has ended"
-                );
-            } else {
-                tracing::debug!(
-                    reason,
-                    close_code,
-                    seconds,
-                    sessions,
-                    events,
-                    bytes,
-                    messages,
-                    "the stream has ended"
-                );
-            }
-        });
+                )
+            };
+        }
+        requests::of_stream(|| if is_news(end) { line!(info) } else { line!(debug) });
     }
 }
 
