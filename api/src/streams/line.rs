@@ -13,6 +13,9 @@ use crate::socket::{Sent, Socket};
 
 /// A write that takes longer than this makes the client a slow one.
 const SLOW_AFTER: Duration = Duration::from_millis(250);
+/// How often a client whose socket is full is looked at for what may end it: at every pulse hundreds of slow clients would take
+/// the processor from the others.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long the system may take to say that a socket takes more since it was allowed to.
 const NEWS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -114,22 +117,31 @@ impl Line {
         let slow_at = Instant::now() + SLOW_AFTER;
         let (mut window_ends, mut taken) = (Instant::now() + window, 0);
         let mut withdrawn = false;
+        let mut look_at = Instant::now() + LOOK_EVERY;
         loop {
             let mut now = Instant::now();
+            let look = async {
+                sleep_until(look_at).await;
+                waiter.look().await
+            };
             tokio::select! {
                 biased;
-                looked = waiter.look() => match looked {
-                    Ok(()) => {}
-                    Err(End::Withdrawn) if self.torn => {
-                        // What follows says why, and must not wait for the client: the system takes the little that is left.
-                        withdrawn = true;
-                        self.socket.bound_unsent(usize::MAX);
+                looked = look => {
+                    look_at = Instant::now() + LOOK_EVERY;
+                    match looked {
+                        Ok(()) => continue,
+                        Err(End::Withdrawn) if self.torn => {
+                            // What follows says why, and must not wait for the client: the system takes the little that is
+                            // left.
+                            withdrawn = true;
+                            self.socket.bound_unsent(usize::MAX);
+                        }
+                        Err(end) => {
+                            self.rest = bytes;
+                            return Err(end);
+                        }
                     }
-                    Err(end) => {
-                        self.rest = bytes;
-                        return Err(end);
-                    }
-                },
+                }
                 _ = self.socket.writable() => {}
                 () = sleep_until(if now < slow_at { slow_at.min(window_ends) } else { window_ends }) => {}
             }
