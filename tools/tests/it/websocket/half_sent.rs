@@ -21,10 +21,15 @@ fn fill(owner: &mut Client, channel: &str) -> Vec<u64> {
     (0..BACKLOG).map(|_| number(&owner.say(channel, &body), "offset")).collect()
 }
 
-/// The events of a session up to its `bye`, and that.
+/// The first events of a session: so it is being sent its backlog.
 #[track_caller]
-fn events_and_bye(socket: &mut Ws, session: &str) -> (Vec<u64>, Value) {
-    let mut got = Vec::new();
+fn first_events(socket: &mut Ws, session: &str) -> Vec<u64> {
+    offsets(&socket.take_events(session, 1).0)
+}
+
+/// The events of a session up to its `bye`, those that came before included, and that.
+#[track_caller]
+fn events_and_bye(mut got: Vec<u64>, socket: &mut Ws, session: &str) -> (Vec<u64>, Value) {
     loop {
         let message = socket.next_in(session);
         match message["type"].as_str().unwrap_or("") {
@@ -59,9 +64,10 @@ fn whoever_loses_their_identity_in_a_backlog_is_told_where_they_stand() {
     let session = socket.session_id(json!({"resume_point": "0", "window": 65_536}));
     let mut stream = Events::open(&member, "", None);
     stream.until("message");
+    let first = first_events(&mut socket, &session);
     member.post("/api/auth/logout", &json!({})).ok(204);
 
-    let (got, bye) = events_and_bye(&mut socket, &session);
+    let (got, bye) = events_and_bye(first, &mut socket, &session);
     ended_in_the_middle(&got, &backlog, &bye, "revoked", Some("unauthenticated"));
     assert_eq!(socket.end(), (vec![], Gone::Closed(Some(4401))));
     let frames = stream.until("bye");
@@ -91,10 +97,11 @@ fn whoever_loses_a_channel_in_a_backlog_is_told_and_the_other_sessions_of_the_so
     let all = socket.session_id(json!({"resume_point": "0", "window": 65_536}));
     let mut stream = Events::open(&member, "", None);
     stream.until("message");
+    let first = first_events(&mut socket, &all);
     let removed = number(&leave(&mut owner, &secret, &id), "offset");
     let shown = number(&owner.say(&open, "for everybody"), "offset");
 
-    let (got, bye) = events_and_bye(&mut socket, &all);
+    let (got, bye) = events_and_bye(first, &mut socket, &all);
     ended_in_the_middle(&got, &backlog, &bye, "revoked", Some("forbidden"));
     assert_eq!(offsets(&socket.take_events(&of_open, 1).0), [shown]);
     let again = socket.session_id(json!({"resume_point": bye["resume_token"]}));
@@ -111,10 +118,11 @@ fn a_session_that_is_taken_in_a_backlog_is_replaced_and_the_other_sessions_of_th
     let other = old.session_id(json!({"resume_point": "now"}));
     old.caught_up(&other);
     let taken = old.session_id(json!({"resume_point": "0", "window": 65_536}));
+    let first = first_events(&mut old, &taken);
     let mut new = Ws::open(&owner);
     assert_eq!(new.session(json!({"session": taken}))["session"], json!(taken));
 
-    let (got, bye) = events_and_bye(&mut old, &taken);
+    let (got, bye) = events_and_bye(first, &mut old, &taken);
     ended_in_the_middle(&got, &backlog, &bye, "replaced", None);
     let all = offsets(&new.caught_up(&taken));
     assert!(all.starts_with(&got) && all.ends_with(&backlog), "nothing was acknowledged: {all:?}");
