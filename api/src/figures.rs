@@ -224,6 +224,8 @@ fn describe() {
             "scrollback_websocket_sessions_kept",
             "Sessions over WebSocket that nobody has now, kept for whoever goes on with them.",
         ),
+        ("scrollback_watches", "Watches whose lease has not ended."),
+        ("scrollback_watched_channels", "Channels in all watches."),
         ("scrollback_connections_open", "Open connections."),
         ("scrollback_users", "Users, those who may not log in included."),
         ("scrollback_channels", "Channels."),

@@ -57,6 +57,9 @@ fn look(server: &Server) {
     let (sessions, kept) = server.streams.sessions();
     set("scrollback_websocket_sessions", sessions as f64);
     set("scrollback_websocket_sessions_kept", kept as f64);
+    let (watches, watched) = server.streams.watches().count();
+    set("scrollback_watches", watches as f64);
+    set("scrollback_watched_channels", watched as f64);
     set("process_start_time_seconds", node.started.0 as f64 / 1e6);
     gauge!("scrollback_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     counter!("scrollback_log_syncs_total").absolute(node.log.syncs());

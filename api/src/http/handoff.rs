@@ -15,7 +15,7 @@ use http::{Extensions, StatusCode, Version};
 use warp::reply::Response;
 
 use crate::socket::Socket;
-pub use crate::streams::sse::Framing;
+pub use crate::streams::outlet::Framing;
 
 /// What a stream gets of the connection that it was.
 pub struct Opened {

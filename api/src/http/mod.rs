@@ -43,13 +43,14 @@ pub(crate) mod requests;
 mod root;
 mod routes;
 mod setup_token;
-mod shapes;
+pub(crate) mod shapes;
 mod streams;
 mod tally;
 mod texts;
 mod tls;
 mod tokens;
 mod users;
+mod watch;
 mod websocket;
 mod wire;
 

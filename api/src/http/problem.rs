@@ -86,6 +86,8 @@ codes! {
     BadLabel = 400 "bad_label", "The label breaks a rule";
     /// The filters are none.
     BadFilters = 400 "bad_filters", "The filters are wrong";
+    /// A watch's name, delay, lease or list of channels breaks its rule.
+    BadWatch = 400 "bad_watch", "The watch breaks a rule";
     /// A session was sent nothing that far.
     BadAck = 400 "bad_ack", "There is nothing to acknowledge there";
     /// There is no valid identity.
@@ -102,6 +104,8 @@ codes! {
     NotFound = 404 "not_found", "There is no such thing here";
     /// There is no such session, or not of this user.
     UnknownSession = 404 "unknown_session", "There is no such session";
+    /// There is no such watch, or its lease has ended.
+    UnknownWatch = 404 "unknown_watch", "There is no such watch";
     /// The path does not know the method.
     MethodNotAllowed = 405 "method_not_allowed", "The method is not allowed here";
     /// The request's head did not come in time.
@@ -124,6 +128,10 @@ codes! {
     TooManySessions = 409 "too_many_sessions", "Too many sessions";
     /// The socket has the session already.
     SessionOpen = 409 "session_open", "The session is open here";
+    /// The user has as many watches, or watched channels, as one may have.
+    TooManyWatches = 409 "too_many_watches", "Too many watches";
+    /// The watch was set anew meanwhile.
+    WatchReplaced = 409 "watch_replaced", "The watch was set anew";
     /// A backup cannot be gone on with: its past is not this log's.
     OtherHistory = 409 "other_history", "The log has another history";
     /// A backup cannot be gone on with: it is ahead of this log.

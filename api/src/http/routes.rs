@@ -29,7 +29,7 @@ use super::query::Query;
 use super::requests::Requested;
 use super::{
     accounts, admin, audit, backup, boot, channels, health, history, invitations, members, messages, openapi,
-    reply, root, streams, tokens, users, websocket,
+    reply, root, streams, tokens, users, watch, websocket,
 };
 
 /// What a handler's call comes to.
@@ -129,6 +129,20 @@ pub(super) static ROUTES: &[Route] = &[
     Route::get(with("/api/channels/", "id", "/members"), handler!(members::list)),
     Route::new("PUT", with("/api/channels/", "id", "/members/").and("user"), handler!(members::add)),
     Route::delete(with("/api/channels/", "id", "/members/").and("user"), handler!(members::remove)),
+    Route {
+        of_state: false,
+        heads: false,
+        ..Route::get(with("/api/watch/", "name", "/events"), handler!(watch::events)).with_query()
+    },
+    Route {
+        of_state: false,
+        heads: false,
+        ..Route::get(with("/api/watch/", "name", "/changes"), handler!(watch::changes)).with_query()
+    },
+    Route { of_state: false, ..Route::get(with("/api/watch/", "name", ""), handler!(watch::show)) },
+    Route { takes_body: true, ..Route::new("PUT", with("/api/watch/", "name", ""), handler!(watch::set)) },
+    Route::post(with("/api/watch/", "name", "/renew"), handler!(watch::renew)),
+    Route::delete(with("/api/watch/", "name", ""), handler!(watch::end)),
     Route::get(exact("/api/auth/me"), handler!(accounts::me)),
     Route::post(exact("/api/auth/login"), handler!(accounts::log_in)).for_anybody(),
     Route::post(exact("/api/auth/logout"), handler!(accounts::log_out)),

@@ -1,6 +1,7 @@
 //! The JSON of requests and answers: a flat table, read by serde for the wire and by utoipa for the document.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use scrollback_log::Timestamp;
 use scrollback_projections::facts::Role as RoleFact;
@@ -414,6 +415,98 @@ pub(super) struct RemovedMember<'a> {
     pub(super) offset: u64,
 }
 
+/// A watch as it is to be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SetWatch {
+    /// The channels; at most 10,000.
+    pub(super) watch: Vec<WatchedChannel>,
+    /// From one notice to the next it is at least this long, in milliseconds; 250 if not given.
+    #[serde(default, deserialize_with = "some")]
+    #[schema(nullable = false, maximum = 60_000)]
+    pub(super) max_delay_ms: Option<u64>,
+    /// How long it is kept while nobody reads or renews it, in seconds; 300 if not given.
+    #[serde(default, deserialize_with = "some")]
+    #[schema(nullable = false, minimum = 10, maximum = 3_600)]
+    pub(super) lease_s: Option<u64>,
+}
+
+/// A channel to be watched.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WatchedChannel {
+    /// Its id.
+    pub(super) id: String,
+    /// Up to which offset the caller knows it: what is newer is told at once. What there is now if not given.
+    #[serde(default, deserialize_with = "some")]
+    #[schema(nullable = false)]
+    pub(super) since: Option<u64>,
+}
+
+/// A watch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Watched<'a> {
+    /// Its name.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    pub(super) name: &'a str,
+    /// Which setting of it this is: greater than that of any before.
+    pub(super) epoch: u64,
+    /// The offset of the state from which this answer is.
+    pub(super) head: u64,
+    /// From one notice to the next it is at least this long, in milliseconds.
+    pub(super) max_delay_ms: u64,
+    /// How long it is kept while nobody reads or renews it, in seconds.
+    pub(super) lease_s: u64,
+    /// How much of that is left, in whole seconds.
+    pub(super) left_s: u64,
+    /// Each channel and how it stands. Not of a renewal.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) status: BTreeMap<String, WatchedNow>,
+}
+
+/// How a channel of a watch stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WatchedNow {
+    /// Whether it is watched.
+    pub(super) ok: bool,
+    /// The offset of its newest record: from there on nothing is missed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1)]
+    pub(super) offset: Option<u64>,
+    /// Why it is not watched: `bad_id`, `not_found`, or `ahead` (the caller knows more than there is).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) code: Option<&'static str>,
+}
+
+/// What has changed since the poll before.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WatchChanges {
+    /// Which setting of the watch this is of.
+    pub(super) epoch: u64,
+    /// The channels that have changed.
+    pub(super) changed: Vec<WatchChange>,
+    /// All that changed up to here is told.
+    pub(super) head: u64,
+    /// What to poll after next.
+    #[schema(pattern = "^[0-9]{1,20}-[0-9a-f]{8}$")]
+    pub(super) next: String,
+}
+
+/// A channel that has changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WatchChange {
+    /// Its id.
+    #[schema(pattern = "^C[0-9A-Z]{11,23}$")]
+    pub(super) id: String,
+    /// The offset of its newest record.
+    #[schema(nullable = false, minimum = 1)]
+    pub(super) offset: Option<u64>,
+    /// Why it is watched no more: `deleted` or `forbidden`.
+    #[schema(nullable = false)]
+    pub(super) gone: Option<&'static str>,
+}
+
 /// All channels that the caller may see.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Channels {
@@ -540,8 +633,8 @@ pub(super) struct Deleted<'a> {
     pub(super) offset: u64,
 }
 
-/// A field that may be left out but not be null.
-fn some<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+/// A field that may be left out but not be null: whoever passes on a token that is null would else begin anew with all there is.
+pub(crate) fn some<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)

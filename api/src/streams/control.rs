@@ -17,8 +17,10 @@ pub enum Bye {
     Revoked,
     /// The reader has lost a channel that the stream could show.
     Excluded,
-    /// The session goes on elsewhere.
+    /// The session goes on elsewhere, or the watch is read by another stream or was set anew.
     Replaced,
+    /// The watch was ended.
+    Unwatched,
     /// The log takes no more writes.
     Storage,
     /// The log cannot be read as it was written.
@@ -27,8 +29,16 @@ pub enum Bye {
 
 impl Bye {
     /// All of them, in this order.
-    pub const ALL: [Bye; 7] =
-        [Bye::Shutdown, Bye::Slow, Bye::Revoked, Bye::Excluded, Bye::Replaced, Bye::Storage, Bye::Damaged];
+    pub const ALL: [Bye; 8] = [
+        Bye::Shutdown,
+        Bye::Slow,
+        Bye::Revoked,
+        Bye::Excluded,
+        Bye::Replaced,
+        Bye::Unwatched,
+        Bye::Storage,
+        Bye::Damaged,
+    ];
 
     /// As clients are told.
     #[must_use]
@@ -38,6 +48,7 @@ impl Bye {
             Bye::Slow => "slow",
             Bye::Revoked | Bye::Excluded => "revoked",
             Bye::Replaced => "replaced",
+            Bye::Unwatched => "unwatched",
             Bye::Storage => "storage",
             Bye::Damaged => "damaged",
         }

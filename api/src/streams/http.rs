@@ -12,9 +12,10 @@ use super::poll::{Poll, Polled};
 use super::sse::Sse;
 use super::start::Start;
 use super::{Ending, Reader, StreamError, Streams};
-use crate::http::handoff::{Handoff, Opened};
+use crate::http::handoff::{Framing, Handoff, Opened, Running};
 use crate::http::problem::{Code, Problem};
 use crate::http::query::Query;
+use crate::socket::Socket;
 
 /// The most events of one page, and how many there are if the client does not say.
 const PAGE_EVENTS_MAX: u64 = 500;
@@ -40,17 +41,23 @@ pub async fn events(
     refuse_while_ending(&streams)?;
     let resume = streams.resume(&start, &streams.selection(reader.user(), &filters)).await?;
 
+    let stream = Sse::new(streams, reader, resume, filters);
+    Ok(event_stream(move |socket, head, framing| Box::pin(stream.run(socket, head, framing))))
+}
+
+/// The answer that becomes a stream of Server-Sent Events.
+pub(crate) fn event_stream(
+    run: impl FnOnce(Socket, Vec<u8>, Framing) -> Running + Send + 'static,
+) -> Response {
     let mut response = Response::default();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    let stream = Sse::new(streams, reader, resume, filters);
-    let run =
-        move |Opened { socket, head, framing, .. }: Opened| Box::pin(stream.run(socket, head, framing)) as _;
-    Handoff::new(run).attach(&mut response);
-    Ok(response)
+    Handoff::new(move |Opened { socket, head, framing, .. }: Opened| run(socket, head, framing))
+        .attach(&mut response);
+    response
 }
 
 /// Answers a poll for `reader`.
@@ -76,7 +83,7 @@ pub async fn poll(
     }
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
     let mut values = headers.get_all(LAST_EVENT_ID).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value.map(HeaderValue::as_bytes)),

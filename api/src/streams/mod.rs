@@ -22,6 +22,7 @@ mod identity;
 mod json;
 mod line;
 mod look_back;
+pub mod outlet;
 mod passes;
 pub mod poll;
 pub mod pulse;
@@ -36,6 +37,7 @@ pub mod start;
 pub mod subscription;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod watches;
 pub mod ws;
 
 use std::fmt;
@@ -51,6 +53,7 @@ use tokio::sync::{Semaphore, watch};
 
 pub use chunk::Chunk;
 pub use control::Bye;
+use pulse::Kept;
 pub use pulse::{Ending, Pulse};
 
 use crate::figures::{Figures, figures};
@@ -60,6 +63,7 @@ use passes::Passes;
 use ring::Ring;
 use selection::{Selection, Selections, What};
 use sight::Sight;
+use watches::Watches;
 use ws::sessions::Sessions;
 
 /// At a stop, streams end one after the other over this long for each of them, so that not all clients come back at once.
@@ -152,6 +156,7 @@ pub struct Streams {
     limits: StreamLimits,
     selections: Selections,
     sessions: Arc<Sessions>,
+    watches: Arc<Watches>,
     /// Bounds how many readers read the log at once.
     log_readers: Arc<Semaphore>,
     /// Bounds how many readers have the log read ahead for them.
@@ -170,7 +175,9 @@ impl Streams {
     pub fn start(sources: Sources, limits: StreamLimits, drain_timeout: Duration) -> Arc<Streams> {
         let passes = Arc::new(Passes::default());
         let sessions = Arc::new(Sessions::new(limits.session_retention));
-        let pulse = pulse::start(&sources, Arc::clone(&passes), Arc::clone(&sessions), &limits);
+        let watches = Arc::new(Watches::default());
+        let kept = Kept { sessions: Arc::clone(&sessions), watches: Arc::clone(&watches) };
+        let pulse = pulse::start(&sources, Arc::clone(&passes), kept, &limits);
         Arc::new(Streams {
             log: sources.log,
             ring: sources.ring,
@@ -179,6 +186,7 @@ impl Streams {
             passes,
             selections: Selections::default(),
             sessions,
+            watches,
             log_readers: Arc::new(Semaphore::new(limits.log_readers_max.max(1))),
             read_aheads: Arc::new(Semaphore::new(limits.log_readers_max.div_ceil(2).max(1))),
             limits,
@@ -199,6 +207,12 @@ impl Streams {
     #[must_use]
     pub fn sessions(&self) -> (usize, usize) {
         self.sessions.count()
+    }
+
+    /// All watches.
+    #[must_use]
+    pub fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     /// At a stop: waits a little, each stream for a time of its own.

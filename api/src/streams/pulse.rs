@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::passes::{Pass, Passes};
+use super::watches::Watches;
 use super::ws::sessions::Sessions;
 use super::{Position, Sources};
 use crate::settings::StreamLimits;
@@ -39,11 +40,17 @@ pub enum Ending {
     Storage,
 }
 
+/// What is kept for those who may come back, and let go at heartbeats once nobody has.
+pub(super) struct Kept {
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) watches: Arc<Watches>,
+}
+
 /// Starts the task. It ends when nobody holds a receiver any more.
 pub(super) fn start(
     sources: &Sources,
     passes: Arc<Passes>,
-    sessions: Arc<Sessions>,
+    kept: Kept,
     limits: &StreamLimits,
 ) -> watch::Receiver<Pulse> {
     let task = Merge {
@@ -52,7 +59,7 @@ pub(super) fn start(
         storage_failed: sources.storage_failed.clone(),
         shutdown: sources.shutdown.clone(),
         passes,
-        sessions,
+        kept,
         pass: None,
         coalesce: limits.coalesce,
         heartbeat: limits.heartbeat,
@@ -68,7 +75,7 @@ struct Merge {
     storage_failed: watch::Receiver<bool>,
     shutdown: watch::Receiver<bool>,
     passes: Arc<Passes>,
-    sessions: Arc<Sessions>,
+    kept: Kept,
     pass: Option<Pass>,
     coalesce: Duration,
     heartbeat: Duration,
@@ -91,7 +98,8 @@ impl Merge {
                 () = until(held) => true,
                 _ = beats.tick() => {
                     beat += 1;
-                    self.sessions.sweep();
+                    self.kept.sessions.sweep();
+                    self.kept.watches.sweep();
                     true
                 }
                 () = changed(&mut self.head), if held.is_none() => {

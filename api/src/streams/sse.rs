@@ -9,36 +9,25 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::coop::consume_budget;
 
-use super::chunk::LAST_CHUNK;
 use super::control::{self, Bye};
 use super::cut::{Cut, Form};
 use super::filter::Filters;
-use super::line::{End, Line, Waiter};
+use super::line::{End, Waiter};
+use super::outlet::{Framing, Outlet};
 use super::resume::Resume;
 use super::subscription::{Step, Subscription};
-use super::{Chunk, Pulse, Reader, Streams};
+use super::{Pulse, Reader, Streams};
 use crate::http::requests;
 use crate::socket::Socket;
 
 /// The `retry` for a client that cannot go on here and should not come back soon.
 const RETRY_ELSEWHERE: Duration = Duration::from_secs(60);
-
-/// How a stream's bytes are delimited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// As chunks, which HTTP/1.1 has.
-    Chunked,
-    /// By the end of the connection, as HTTP/1.0 must.
-    Bare,
-}
 
 /// A stream that is about to begin.
 pub struct Sse {
@@ -50,10 +39,8 @@ pub struct Sse {
 
 /// A running stream.
 struct Running {
-    streams: Arc<Streams>,
     source: Source,
-    line: Line,
-    framing: Framing,
+    outlet: Outlet,
 }
 
 /// Where what is sent comes from.
@@ -88,62 +75,46 @@ impl Sse {
     /// Sends `head`, the answer's head, and then the stream, until client or server ends it.
     pub async fn run(self, socket: Socket, head: Vec<u8>, framing: Framing) {
         let Sse { streams, reader, resume, filters } = self;
-        streams.open.fetch_add(1, Ordering::Relaxed);
-        streams.figures.sse_open.increment(1);
         let subscription = Subscription::begin(&streams, reader, resume, filters);
         let source = Source { subscription, pulses: streams.pulse.clone() };
-        let line = Line::new(Arc::clone(&streams), socket);
-        let mut running = Running { streams, source, line, framing };
+        let mut running = Running { source, outlet: Outlet::open(streams, socket, framing) };
         let Err(end) = running.talk(resume, head).await;
         if let End::Told(reason) = end {
             running.say_goodbye(reason).await;
         }
-        running.line.tally.tell(&end, None);
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.streams.open.fetch_sub(1, Ordering::Relaxed);
-        self.streams.figures.sse_open.decrement(1);
+        running.outlet.line.tally.tell(&end, None);
     }
 }
 
 impl Running {
     /// Sends the stream until something ends it.
-    async fn talk(&mut self, resume: Resume, mut head: Vec<u8>) -> Result<Infallible, End> {
-        let limits = &self.streams.limits;
+    async fn talk(&mut self, resume: Resume, head: Vec<u8>) -> Result<Infallible, End> {
+        let Running { source, outlet } = self;
         let retry = match resume {
-            Resume::Ok(_) => rand::random_range(limits.retry_min..=limits.retry_max.max(limits.retry_min)),
+            Resume::Ok(_) => outlet.retry(),
             Resume::Ahead | Resume::OtherHistory => RETRY_ELSEWHERE,
         };
-        let cut =
-            Cut { form: Form::Sse, bytes_max: limits.write_bytes_max, events_max: usize::MAX, shared: true };
-        let hello = control::hello(resume, self.source.subscription.reached(), retry);
-        head.extend_from_slice(&self.framed(&hello));
-        self.line.send(Bytes::from(head), &mut self.source).await?;
+        let bytes_max = outlet.streams.limits.write_bytes_max;
+        let cut = Cut { form: Form::Sse, bytes_max, events_max: usize::MAX, shared: true };
+        let hello = control::hello(resume, source.subscription.reached(), retry);
+        outlet.begin(head, &hello, source).await?;
         loop {
             // A reader that takes all it gets at once must not keep the others from their turns.
             consume_budget().await;
-            let Source { subscription, pulses } = &mut self.source;
+            let Source { subscription, pulses } = source;
             match subscription.step(pulses, cut).await {
                 Ok(Step::Events(taken)) => {
-                    self.send(&taken.chunk).await?;
-                    self.line.tally.events += taken.events as u64;
+                    outlet.send(&taken.chunk, source).await?;
+                    outlet.line.tally.events += taken.events as u64;
                 }
-                Ok(Step::CaughtUp(place)) => self.send(&control::caught_up(place)).await?,
-                Ok(Step::Checkpoint(place)) => self.send(&control::checkpoint(place)).await?,
+                Ok(Step::CaughtUp(place)) => outlet.send(&control::caught_up(place), source).await?,
+                Ok(Step::Checkpoint(place)) => outlet.send(&control::checkpoint(place), source).await?,
                 Ok(Step::Heartbeat) => {
-                    let heartbeat = self.streams.heartbeat.clone();
-                    self.send(&heartbeat).await?;
+                    let heartbeat = outlet.streams.heartbeat.clone();
+                    outlet.send(&heartbeat, source).await?;
                 }
-                Ok(Step::Wait) => self.wait().await?,
-                Ok(Step::Ended(reason)) => {
-                    if reason == Bye::Shutdown {
-                        self.streams.wait_for_turn().await;
-                    }
-                    return Err(End::Told(reason));
-                }
+                Ok(Step::Wait) => wait(outlet, source).await?,
+                Ok(Step::Ended(reason)) => return outlet.ended(reason).await,
                 Err(error) => {
                     requests::of_stream(|| tracing::error!(%error, "a stream met damage"));
                     return Err(End::Told(Bye::Damaged));
@@ -152,43 +123,27 @@ impl Running {
         }
     }
 
-    /// Waits for the next pulse, or for the client to go away.
-    async fn wait(&mut self) -> Result<(), End> {
-        self.streams.passes.handled();
-        let _waiting = self.streams.passes.wait();
-        let mut changed = pin!(self.source.pulses.changed());
-        poll_fn(|context| {
-            if self.line.socket.poll_gone(context) {
-                return Poll::Ready(Err(End::Gone));
-            }
-            changed.as_mut().poll(context).map(|changed| changed.map_err(|_| End::Gone))
-        })
-        .await
-    }
-
-    fn framed(&self, chunk: &Chunk) -> Bytes {
-        match self.framing {
-            Framing::Chunked => chunk.chunked(),
-            Framing::Bare => chunk.bare(),
-        }
-    }
-
-    async fn send(&mut self, chunk: &Chunk) -> Result<(), End> {
-        let bytes = self.framed(chunk);
-        self.line.send(bytes, &mut self.source).await
-    }
-
     /// Tells the client why the stream ends.
     async fn say_goodbye(&mut self, reason: Bye) {
-        self.streams.figures.stream_ended(reason);
-        if self.line.is_torn() {
-            self.source.subscription.confirm();
+        let subscription = &mut self.source.subscription;
+        if self.outlet.line.is_torn() {
+            subscription.confirm();
         }
-        let place = self.source.subscription.given();
-        let mut bytes = Vec::from(self.framed(&control::bye(reason, place)));
-        if self.framing == Framing::Chunked {
-            bytes.extend_from_slice(LAST_CHUNK);
-        }
-        self.line.finish(bytes).await;
+        self.outlet.say_goodbye(reason, subscription.given()).await;
     }
+}
+
+/// Waits for the next pulse, or for the client to go away.
+async fn wait(outlet: &mut Outlet, source: &mut Source) -> Result<(), End> {
+    outlet.streams.passes.handled();
+    let streams = Arc::clone(&outlet.streams);
+    let _waiting = streams.passes.wait();
+    let mut changed = pin!(source.pulses.changed());
+    poll_fn(|context| {
+        if outlet.line.socket.poll_gone(context) {
+            return Poll::Ready(Err(End::Gone));
+        }
+        changed.as_mut().poll(context).map(|changed| changed.map_err(|_| End::Gone))
+    })
+    .await
 }

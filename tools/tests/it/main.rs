@@ -55,4 +55,5 @@ mod tls;
 mod tour;
 mod unicode;
 mod upgrade;
+mod watch;
 mod websocket;

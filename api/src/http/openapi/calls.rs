@@ -10,7 +10,8 @@ use crate::http::problem::Code;
 use crate::http::shapes::{
     AddedMember, AuditPage, Boot, ChangePassword, ChangeUser, ChangedUser, Channel, Channels, CreateChannel,
     CreateToken, Credentials, Deleted, Invitation, Members, Message, Messages, NewInvitation, NewToken,
-    NewUser, Nothing, RemovedMember, SendMessage, SetUp, Time, Tokens, User, Users, ViewsCheck,
+    NewUser, Nothing, RemovedMember, SendMessage, SetUp, SetWatch, Time, Tokens, User, Users, ViewsCheck,
+    WatchChanges, Watched,
 };
 use crate::streams::start::LAST_MAX;
 
@@ -55,6 +56,7 @@ const JSON: &str = "application/json";
 const CHANNEL: &str = "A channel's id.";
 const USER: &str = "A user's id.";
 const INVITATION: &str = "An invitation's token.";
+const WATCH: &str = "A watch's name: 1 to 64 of `A-Za-z0-9_-`.";
 
 const KEY: Parameter = (
     "Idempotency-Key",
@@ -443,6 +445,86 @@ pub(super) static CALLS: &[Described] = &[
         effect: Effect::Reads,
         problems: &[Code::UpgradeRequired, Code::BadRequest, Code::ForeignOrigin, Code::Draining],
         ..chat("ws", "GET", "/api/ws", "Sessions over WebSocket: docs/api.md has the messages.")
+    },
+    Described {
+        variables: &[WATCH],
+        body: Some(named::<SetWatch>),
+        answers: (200, JSON, Some(named::<Watched<'_>>)),
+        problems: &[Code::BadWatch, Code::TooManyWatches],
+        ..chat(
+            "set_watch",
+            "PUT",
+            "/api/watch/{name}",
+            "Set a watch of channels, in place of the one before.",
+        )
+    },
+    Described {
+        variables: &[WATCH],
+        answers: (200, JSON, Some(named::<Watched<'_>>)),
+        problems: &[Code::BadWatch, Code::UnknownWatch],
+        ..chat("show_watch", "GET", "/api/watch/{name}", "A watch and how its channels stand.")
+    },
+    Described {
+        variables: &[WATCH],
+        body: Some(named::<Nothing>),
+        answers: (200, JSON, Some(named::<Watched<'_>>)),
+        problems: &[Code::BadWatch, Code::UnknownWatch],
+        ..chat("renew_watch", "POST", "/api/watch/{name}/renew", "Keep a watch for its lease from now on.")
+    },
+    Described {
+        variables: &[WATCH],
+        answers: (204, JSON, None),
+        problems: &[Code::BadWatch],
+        ..chat("end_watch", "DELETE", "/api/watch/{name}", "End a watch.")
+    },
+    Described {
+        variables: &[WATCH],
+        parameters: &[
+            (
+                "resume_point",
+                || ParameterIn::Query,
+                "An offset or a resume token up to which all was told; what the watch was set with if not given.",
+                resume_token,
+            ),
+            (
+                "Last-Event-ID",
+                || ParameterIn::Header,
+                "The same, and stronger than `resume_point`.",
+                resume_token,
+            ),
+        ],
+        answers: (200, "text/event-stream", Some(text)),
+        effect: Effect::Reads,
+        problems: &[Code::BadWatch, Code::BadResumePoint, Code::UnknownWatch, Code::Draining],
+        ..chat("watch_events", "GET", "/api/watch/{name}/events", "Notices of a watch as they come.")
+    },
+    Described {
+        variables: &[WATCH],
+        parameters: &[
+            (
+                "after",
+                || ParameterIn::Query,
+                "An offset or a resume token up to which all was told; what the watch was set with if not given.",
+                resume_token,
+            ),
+            (
+                "wait",
+                || ParameterIn::Query,
+                "The most seconds to wait for a change; 0 if not given.",
+                || whole_number(0, Some(60)),
+            ),
+        ],
+        answers: (200, JSON, Some(named::<WatchChanges>)),
+        effect: Effect::Reads,
+        problems: &[
+            Code::BadWatch,
+            Code::BadResumePoint,
+            Code::UnknownWatch,
+            Code::WatchReplaced,
+            Code::Busy,
+            Code::Draining,
+        ],
+        ..chat("watch_changes", "GET", "/api/watch/{name}/changes", "What has changed of a watch.")
     },
     Described {
         parameters: &[

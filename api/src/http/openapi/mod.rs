@@ -120,6 +120,12 @@ fn components() -> Components {
         shapes::Members,
         shapes::AddedMember<'_>,
         shapes::RemovedMember<'_>,
+        shapes::SetWatch,
+        shapes::WatchedChannel,
+        shapes::Watched<'_>,
+        shapes::WatchedNow,
+        shapes::WatchChanges,
+        shapes::WatchChange,
         shapes::Message<'_>,
         shapes::Messages<'_>,
         shapes::Boot<'_>,
@@ -409,7 +415,7 @@ mod tests {
             assert!(text.contains(&row), "the table of problems lacks {row}");
         }
         for call in CALLS {
-            let path = [("{id}", "ID"), ("{token}", "TOKEN"), ("{user}", "USER")];
+            let path = [("{id}", "ID"), ("{token}", "TOKEN"), ("{user}", "USER"), ("{name}", "NAME")];
             let path =
                 path.iter().fold(call.path.to_owned(), |path, (name, shown)| path.replace(name, shown));
             let named = format!("{} {path}", call.method);

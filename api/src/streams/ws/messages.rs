@@ -1,9 +1,10 @@
 //! What a client says.
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::http::problem::{Code, Problem};
+use crate::http::shapes::some;
 
 /// The longest name that a client may give to what it asks.
 const ID_BYTES_MAX: usize = 128;
@@ -18,7 +19,7 @@ pub(super) enum Message {
     Ack { session: String, offset: u64 },
     /// End the session for good.
     Close {
-        #[serde(default, deserialize_with = "given")]
+        #[serde(default, deserialize_with = "some")]
         id: Option<String>,
         session: String,
     },
@@ -27,7 +28,7 @@ pub(super) enum Message {
         id: String,
         channel: String,
         body: String,
-        #[serde(default, deserialize_with = "given")]
+        #[serde(default, deserialize_with = "some")]
         idempotency_key: Option<String>,
     },
 }
@@ -36,26 +37,20 @@ pub(super) enum Message {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Open {
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "some")]
     pub(super) id: Option<String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "some")]
     pub(super) session: Option<String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "some")]
     pub(super) filters: Option<Value>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "some")]
     pub(super) resume_point: Option<Value>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "some")]
     pub(super) last: Option<u64>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "some")]
     pub(super) since: Option<String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "some")]
     pub(super) window: Option<u64>,
-}
-
-/// What may be left out, and is not null if it is there: whoever passes on a token that is null would else begin anew with
-/// all there is.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(input: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(input).map(Some)
 }
 
 /// A message that cannot be understood, and what its client called it, if that much can be told.

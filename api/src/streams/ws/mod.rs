@@ -49,7 +49,7 @@ fn close_code(reason: Bye) -> u16 {
         Bye::Slow => 4008,
         Bye::Revoked => 4401,
         Bye::Excluded => 4403,
-        Bye::Replaced => 1000,
+        Bye::Replaced | Bye::Unwatched => 1000,
         Bye::Storage | Bye::Damaged => 1011,
     }
 }

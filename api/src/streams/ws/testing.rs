@@ -37,6 +37,8 @@ pub(in super::super) fn every_frame(at: Position, chunk: Chunk) -> Vec<Said> {
         ("closed", frames::closed(None, &session)),
         ("bye to come back", frames::bye(&session, Bye::Shutdown, Some(at), Some(Duration::from_secs(3)))),
     ];
-    all.extend(Bye::ALL.map(|reason| ("bye", frames::bye(&session, reason, None, None))));
+    // A session is no watch.
+    let reasons = Bye::ALL.into_iter().filter(|reason| *reason != Bye::Unwatched);
+    all.extend(reasons.map(|reason| ("bye", frames::bye(&session, reason, None, None))));
     all.into_iter().map(|(what, frame)| Said { what, frame }).collect()
 }

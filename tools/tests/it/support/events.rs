@@ -59,7 +59,16 @@ impl Events {
         query: &str,
         last_id: Option<&str>,
     ) -> io::Result<Result<Self, Response>> {
-        let mut request = Request::get(&format!("/api/events{query}")).header("accept", "text/event-stream");
+        Self::try_open_at(client, &format!("/api/events{query}"), last_id)
+    }
+
+    /// The same of any call that answers with a stream.
+    pub(crate) fn try_open_at(
+        client: &Client,
+        path: &str,
+        last_id: Option<&str>,
+    ) -> io::Result<Result<Self, Response>> {
+        let mut request = Request::get(path).header("accept", "text/event-stream");
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }

@@ -1,0 +1,179 @@
+//! Watches: being told that channels have changed. What they are is told in [`crate::streams::watches`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scrollback_log::{Offset, ResumePoint};
+use warp::reply::Response;
+
+use super::call::Call;
+use super::problem::{Code, Problem};
+use super::shapes::{Nothing, SetWatch, Watched, WatchedChannel, WatchedNow};
+use super::streams::Opener;
+use super::{body, reply};
+use crate::ids::{self, IdKind};
+use crate::streams::http as transport;
+use crate::streams::watches::{
+    CHANNELS_MAX, DELAY_DEFAULT, DELAY_MAX, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, NAME_LENGTH_MAX, Options,
+    Refused, Set, TooManyWatches, Wanted, Watch, WatchPolled, WatchSse,
+};
+
+/// `PUT /api/watch/NAME`.
+pub(super) async fn set(call: Call) -> Result<Response, Problem> {
+    let user = call.caller()?.user;
+    let name = name(&call)?;
+    let SetWatch { watch, max_delay_ms, lease_s } = body::parse(&call.body)?;
+    if watch.len() > CHANNELS_MAX {
+        return Err(bad(format!("a watch has at most {CHANNELS_MAX} channels")));
+    }
+    let max_delay = max_delay_ms.map_or(DELAY_DEFAULT, Duration::from_millis);
+    if max_delay > DELAY_MAX {
+        return Err(bad(format!("`max_delay_ms` is at most {}", DELAY_MAX.as_millis())));
+    }
+    let lease = lease_s.map_or(LEASE_DEFAULT, Duration::from_secs);
+    if !(LEASE_MIN..=LEASE_MAX).contains(&lease) {
+        return Err(bad(format!("`lease_s` is from {} to {}", LEASE_MIN.as_secs(), LEASE_MAX.as_secs())));
+    }
+    let wanted: Vec<Wanted> = watch
+        .into_iter()
+        .map(|WatchedChannel { id, since }| Wanted { id, since: since.map(Offset) })
+        .collect();
+    let (set, standings, head) = {
+        let views = call.server.views();
+        let (set, standings) = Set::of(&views, user, &wanted);
+        (set, standings, views.at())
+    };
+    let options = Options { max_delay, lease };
+    let kept = call.server.streams.watches().set(user, name, set, options).map_err(too_many)?;
+    let status = wanted.into_iter().map(|wanted| wanted.id).zip(standings.into_iter().map(now)).collect();
+    Ok(reply::ok(&shown(name, &kept, head, status)))
+}
+
+/// `GET /api/watch/NAME`.
+pub(super) async fn show(call: Call) -> Result<Response, Problem> {
+    let watch = known(&call)?;
+    let (status, head) = {
+        let views = call.server.views();
+        let id = |channel| ids::show(IdKind::Channel, channel, views.origins());
+        let standings = watch.standings(&views);
+        (standings.into_iter().map(|(channel, stands)| (id(channel), now(stands))).collect(), views.at())
+    };
+    Ok(reply::ok(&shown(name(&call)?, &watch, head, status)))
+}
+
+/// `POST /api/watch/NAME/renew`.
+pub(super) async fn renew(call: Call) -> Result<Response, Problem> {
+    body::parse::<Nothing>(&call.body)?;
+    let watch = known(&call)?;
+    watch.renew();
+    let head = call.server.views().at();
+    Ok(reply::ok(&shown(name(&call)?, &watch, head, BTreeMap::new())))
+}
+
+/// `DELETE /api/watch/NAME`: also of what is not there.
+pub(super) async fn end(call: Call) -> Result<Response, Problem> {
+    call.server.streams.watches().end(call.caller()?.user, name(&call)?);
+    Ok(reply::no_content())
+}
+
+/// `GET /api/watch/NAME/events`.
+pub(super) async fn events(mut call: Call) -> Result<Response, Problem> {
+    let watch = known(&call)?;
+    let header = transport::last_event_id(&call.headers)?.map(<[u8]>::to_vec);
+    let after = after(&mut call, "resume_point", header.as_deref()).await?;
+    transport::refuse_while_ending(&call.server.streams)?;
+    let (streams, reader) = (Arc::clone(&call.server.streams), Arc::new(Opener::of(&call)?));
+    let stream = WatchSse::new(streams, reader, &watch, after).ok_or_else(unknown)?;
+    Ok(transport::event_stream(move |socket, head, framing| Box::pin(stream.run(socket, head, framing))))
+}
+
+/// `GET /api/watch/NAME/changes`.
+pub(super) async fn changes(mut call: Call) -> Result<Response, Problem> {
+    let watch = known(&call)?;
+    let wait_max = call.server.node.settings.streams.poll_wait_max.as_secs();
+    let wait = call.query.take_number("wait", 0, wait_max)?.unwrap_or(0);
+    let after = after(&mut call, "after", None).await?;
+    transport::refuse_while_ending(&call.server.streams)?;
+    let reader = Arc::new(Opener::of(&call)?);
+    let polled = call.server.streams.poll_watch(reader, &watch, after, Duration::from_secs(wait)).await;
+    match polled {
+        WatchPolled::Page(page) => call.server.large_answer(call.holder(), page),
+        WatchPolled::Revoked => Err(Problem::plain(Code::Unauthenticated)),
+        WatchPolled::Replaced => Err(Problem::plain(Code::WatchReplaced)),
+        WatchPolled::Unwatched => Err(unknown()),
+    }
+}
+
+/// Up to where a reader says that it was told all. What another log's past says counts for nothing, so that all is told again.
+async fn after(call: &mut Call, parameter: &str, header: Option<&[u8]>) -> Result<Offset, Problem> {
+    let asked = call.query.take(parameter)?;
+    std::mem::take(&mut call.query).finish()?;
+    let text = match header {
+        Some(header) => Some(String::from_utf8_lossy(header).into_owned()),
+        None => asked,
+    };
+    let Some(text) = text else { return Ok(Offset::BEGINNING) };
+    let ResumePoint { offset, tag } =
+        ResumePoint::parse(&text).ok_or(Problem::plain(Code::BadResumePoint))?;
+    let is_ours = match tag {
+        _ if offset > call.server.node.log.head().offset => false,
+        Some(tag) => {
+            call.server.blocking(move |server| Ok(server.node.log.tag_at(offset)?)).await? == Some(tag)
+        }
+        None => true,
+    };
+    Ok(if is_ours { offset } else { Offset::BEGINNING })
+}
+
+fn known(call: &Call) -> Result<Arc<Watch>, Problem> {
+    let (server, user) = (&call.server, call.caller()?.user);
+    server.streams.watches().get(user, name(call)?).ok_or_else(unknown)
+}
+
+/// The watch's name.
+fn name(call: &Call) -> Result<&str, Problem> {
+    let name = call.variable();
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if plain && (1..=NAME_LENGTH_MAX).contains(&name.len()) {
+        return Ok(name);
+    }
+    Err(bad(format!("a watch's name is 1 to {NAME_LENGTH_MAX} of `A-Za-z0-9_-`")))
+}
+
+fn shown<'a>(
+    name: &'a str,
+    watch: &Watch,
+    head: Offset,
+    status: BTreeMap<String, WatchedNow>,
+) -> Watched<'a> {
+    let kept = watch.kept();
+    Watched {
+        name,
+        epoch: kept.epoch,
+        head: head.0,
+        max_delay_ms: u64::try_from(kept.options.max_delay.as_millis()).unwrap_or(u64::MAX),
+        lease_s: kept.options.lease.as_secs(),
+        left_s: kept.left.as_secs(),
+        status,
+    }
+}
+
+fn now(stands: Result<Offset, Refused>) -> WatchedNow {
+    match stands {
+        Ok(newest) => WatchedNow { ok: true, offset: Some(newest.0), code: None },
+        Err(refused) => WatchedNow { ok: false, offset: None, code: Some(refused.name()) },
+    }
+}
+
+fn unknown() -> Problem {
+    Problem::new(Code::UnknownWatch, "set it, with the offsets up to which its channels are known")
+}
+
+fn bad(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+    Problem::new(Code::BadWatch, detail)
+}
+
+fn too_many(_: TooManyWatches) -> Problem {
+    Problem::new(Code::TooManyWatches, "end one of your watches first")
+}

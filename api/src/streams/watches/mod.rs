@@ -1,0 +1,47 @@
+//! Watches: being told *that* channels have changed, and nothing of what.
+//!
+//! A watch is a set of channels under a name of its user's choice. Whoever reads it is told, for each of them, the offset of
+//! its newest record, and reads what is of interest by other calls. No notice is kept for anybody: a reader holds one offset,
+//! and what it is told is found by comparing that with the views. So a notice is always the newest, any number of changes
+//! while a reader is slow or away come to one, and what is pending for a reader is nothing but the set itself.
+//!
+//! A watch is kept in memory, for as long as somebody reads it and for its lease after that. To set it again replaces all of it
+//! at once under a new epoch; whoever read it before is told `replaced` and nothing more.
+
+mod frames;
+mod poll;
+mod reading;
+mod registry;
+mod set;
+mod sse;
+
+use std::time::Duration;
+
+pub use poll::WatchPolled;
+pub use registry::{TooManyWatches, Watch, Watches};
+pub use set::{Refused, Set, Wanted};
+pub use sse::WatchSse;
+
+/// The most channels of one watch.
+pub const CHANNELS_MAX: usize = 10_000;
+/// The longest name of a watch, in characters.
+pub const NAME_LENGTH_MAX: usize = 64;
+/// The longest that notices may be held back.
+pub const DELAY_MAX: Duration = Duration::from_secs(60);
+/// How long they are if the client does not say.
+pub const DELAY_DEFAULT: Duration = Duration::from_millis(250);
+/// The shortest and the longest lease.
+pub const LEASE_MIN: Duration = Duration::from_secs(10);
+/// See [`LEASE_MIN`].
+pub const LEASE_MAX: Duration = Duration::from_secs(3600);
+/// The lease if the client does not say.
+pub const LEASE_DEFAULT: Duration = Duration::from_secs(300);
+
+/// How a watch is to be kept and told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// From one notice to the next it is at least this long. The first change after a pause is told at once.
+    pub max_delay: Duration,
+    /// How long it is kept while nobody reads or renews it.
+    pub lease: Duration,
+}

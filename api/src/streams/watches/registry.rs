@@ -1,0 +1,348 @@
+//! All watches, and who reads them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use scrollback_log::Offset;
+use scrollback_projections::Views;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::set::{Change, Set};
+use super::{Options, Refused};
+use crate::streams::Bye;
+
+/// The most watches of a user, and the most channels in all of them.
+const WATCHES_OF_USER_MAX: usize = 1_024;
+const CHANNELS_OF_USER_MAX: usize = 200_000;
+
+/// A watch.
+#[derive(Debug)]
+pub struct Watch {
+    user: Offset,
+    state: Mutex<State>,
+    /// Changes whenever whoever reads must look whether they still may.
+    touched: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    epoch: u64,
+    set: Set,
+    options: Options,
+    /// Counts the streams that have read it, of which the newest counts.
+    streams: u64,
+    /// Whether the newest of them still reads.
+    is_read: bool,
+    expires_at: Instant,
+    is_over: bool,
+}
+
+impl State {
+    /// Whether its lease has ended, or it was ended.
+    fn is_over(&self) -> bool {
+        self.is_over || (!self.is_read && Instant::now() >= self.expires_at)
+    }
+
+    fn renew(&mut self) {
+        self.expires_at = Instant::now() + self.options.lease;
+    }
+}
+
+/// How a watch is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Which setting of it this is.
+    pub epoch: u64,
+    /// As it was set.
+    pub options: Options,
+    /// How long it is kept from now on if nobody reads or renews it.
+    pub left: Duration,
+}
+
+/// Somebody who reads a watch: as it was set when they began.
+#[derive(Debug)]
+pub(super) struct Readership {
+    pub(super) watch: Arc<Watch>,
+    pub(super) epoch: u64,
+    /// The number of the stream; none of a poll, of which there may be several.
+    stream: Option<u64>,
+    pub(super) touched: watch::Receiver<u64>,
+}
+
+/// Held while something is told. Whoever sets or ends the watch waits for it.
+pub(super) struct Turn<'a>(#[allow(dead_code, reason = "held, not looked at")] MutexGuard<'a, State>);
+
+impl Watch {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self) {
+        self.touched.send_modify(|count| *count += 1);
+    }
+
+    /// Begins to read it, as a stream or with a poll. None if it is over.
+    pub(super) fn read(self: &Arc<Self>, as_stream: bool) -> Option<Readership> {
+        let touched = self.touched.subscribe();
+        let mut state = self.lock();
+        if state.is_over() {
+            return None;
+        }
+        state.renew();
+        let stream = as_stream.then(|| {
+            state.streams += 1;
+            state.is_read = true;
+            state.streams
+        });
+        let epoch = state.epoch;
+        drop(state);
+        if as_stream {
+            self.touch();
+        }
+        Some(Readership { watch: Arc::clone(self), epoch, stream, touched })
+    }
+
+    /// How it is kept.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        let State { epoch, options, expires_at, .. } = *self.lock();
+        Kept { epoch, options, left: expires_at.saturating_duration_since(Instant::now()) }
+    }
+
+    /// Keeps it for its lease from now on.
+    pub fn renew(&self) -> Kept {
+        self.lock().renew();
+        self.kept()
+    }
+
+    /// How its channels stand.
+    pub fn standings(&self, views: &Views) -> Vec<(Offset, Result<Offset, Refused>)> {
+        self.lock().set.standings(views, self.user)
+    }
+}
+
+impl Readership {
+    /// Why it is over, if it is.
+    pub(super) fn over(&self) -> Option<Bye> {
+        self.over_by(&self.watch.lock())
+    }
+
+    fn over_by(&self, state: &State) -> Option<Bye> {
+        if state.is_over {
+            return Some(Bye::Unwatched);
+        }
+        let is_replaced =
+            state.epoch != self.epoch || self.stream.is_some_and(|stream| stream != state.streams);
+        is_replaced.then_some(Bye::Replaced)
+    }
+
+    /// The right to tell something now; none if it is over.
+    pub(super) fn turn(&self) -> Option<Turn<'_>> {
+        let state = self.watch.lock();
+        if self.over_by(&state).is_some() { None } else { Some(Turn(state)) }
+    }
+
+    /// What its reader is to be told that has been told all up to `seen`.
+    pub(super) fn changes(&self, views: &Views, seen: Offset) -> Vec<Change> {
+        self.watch.lock().set.changes(views, self.watch.user, seen)
+    }
+
+    pub(super) fn max_delay(&self) -> Duration {
+        self.watch.lock().options.max_delay
+    }
+
+    pub(super) fn renew(&self) {
+        self.watch.lock().renew();
+    }
+}
+
+impl Drop for Readership {
+    fn drop(&mut self) {
+        let mut state = self.watch.lock();
+        if self.over_by(&state).is_none() {
+            state.renew();
+            state.is_read &= self.stream.is_none();
+        }
+    }
+}
+
+/// A user has as many watches, or watched channels, as one may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyWatches;
+
+/// The watches of all users.
+#[derive(Debug)]
+pub struct Watches {
+    known: Mutex<HashMap<Offset, HashMap<String, Arc<Watch>>>>,
+    /// Never given twice, also when a watch is ended and set again: so a straggler is known by its epoch. Begins anywhere, so
+    /// that it is not that of before a restart either.
+    next_epoch: AtomicU64,
+}
+
+impl Default for Watches {
+    fn default() -> Watches {
+        // Far below 2^53, which every JSON parser keeps apart.
+        Watches { known: Mutex::default(), next_epoch: AtomicU64::new(rand::random::<u64>() >> 16) }
+    }
+}
+
+impl Watches {
+    /// Sets the watch of this name, in place of the one before.
+    ///
+    /// # Errors
+    /// When the user would have too many.
+    pub fn set(
+        &self,
+        user: Offset,
+        name: &str,
+        set: Set,
+        options: Options,
+    ) -> Result<Arc<Watch>, TooManyWatches> {
+        let mut known = self.lock();
+        let of_user = known.entry(user).or_default();
+        let others = || of_user.iter().filter(|(other, watch)| *other != name && !watch.lock().is_over());
+        let channels: usize = others().map(|(_, watch)| watch.lock().set.len()).sum();
+        if others().count() >= WATCHES_OF_USER_MAX || channels + set.len() > CHANNELS_OF_USER_MAX {
+            return Err(TooManyWatches);
+        }
+        let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
+        let expires_at = Instant::now() + options.lease;
+        let new = State { epoch, set, options, streams: 0, is_read: false, expires_at, is_over: false };
+        if let Some(watch) = of_user.get(name) {
+            {
+                let mut state = watch.lock();
+                // Numbers of streams go on, so that one of before is never taken for a new one.
+                let streams = state.streams;
+                *state = State { streams, ..new };
+            }
+            watch.touch();
+            return Ok(Arc::clone(watch));
+        }
+        let watch = Arc::new(Watch { user, state: Mutex::new(new), touched: watch::Sender::new(0) });
+        of_user.insert(name.to_owned(), Arc::clone(&watch));
+        Ok(watch)
+    }
+
+    /// The watch of this name, if there is one.
+    pub fn get(&self, user: Offset, name: &str) -> Option<Arc<Watch>> {
+        self.lock().get(&user)?.get(name).filter(|watch| !watch.lock().is_over()).cloned()
+    }
+
+    /// Ends the watch of this name, if there is one: nothing is told of it after this.
+    pub fn end(&self, user: Offset, name: &str) {
+        let ended = {
+            let mut known = self.lock();
+            let Some(of_user) = known.get_mut(&user) else { return };
+            let ended = of_user.remove(name);
+            if of_user.is_empty() {
+                known.remove(&user);
+            }
+            ended
+        };
+        if let Some(watch) = ended {
+            watch.lock().is_over = true;
+            watch.touch();
+        }
+    }
+
+    /// Lets those go whose lease has ended.
+    pub(in crate::streams) fn sweep(&self) {
+        self.lock().retain(|_, of_user| {
+            of_user.retain(|_, watch| !watch.lock().is_over());
+            !of_user.is_empty()
+        });
+    }
+
+    /// How many there are whose lease has not ended, and how many channels they watch.
+    #[must_use]
+    pub fn count(&self) -> (usize, usize) {
+        let known = self.lock();
+        let all = known.values().flat_map(HashMap::values);
+        all.fold((0, 0), |(watches, channels), watch| {
+            let state = watch.lock();
+            if state.is_over() { (watches, channels) } else { (watches + 1, channels + state.set.len()) }
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Offset, HashMap<String, Arc<Watch>>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::streams::watches::{DELAY_DEFAULT, LEASE_MIN};
+
+    const ADA: Offset = Offset(2);
+    const BOB: Offset = Offset(3);
+    const OPTIONS: Options = Options { max_delay: DELAY_DEFAULT, lease: LEASE_MIN };
+
+    fn set(watches: &Watches, name: &str) -> Arc<Watch> {
+        watches.set(ADA, name, Set::default(), OPTIONS).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_reads_is_replaced_by_a_new_setting_and_by_a_new_stream_and_polls_by_no_stream() {
+        let watches = Watches::default();
+        let watch = set(&watches, "w");
+        let (mut first, poll) = (watch.read(true).unwrap(), watch.read(false).unwrap());
+        assert!(first.turn().is_some() && poll.turn().is_some());
+        let second = watch.read(true).unwrap();
+        first.touched.changed().await.unwrap();
+        assert_eq!((first.over(), second.over(), poll.over()), (Some(Bye::Replaced), None, None));
+        let before = watch.kept().epoch;
+        assert!(Arc::ptr_eq(&watch, &set(&watches, "w")) && watch.kept().epoch > before);
+        for reader in [&first, &second, &poll] {
+            assert!(reader.turn().is_none() && reader.over() == Some(Bye::Replaced));
+        }
+        let third = watch.read(true).unwrap();
+        drop((first, second));
+        tokio::time::advance(2 * LEASE_MIN).await;
+        assert!(watches.get(ADA, "w").is_some(), "somebody reads it, whoever of before goes");
+        watches.end(ADA, "w");
+        assert_eq!((third.over(), third.turn().is_none()), (Some(Bye::Unwatched), true));
+        assert!(watches.get(ADA, "w").is_none());
+        watches.end(ADA, "w");
+        assert!(set(&watches, "w").kept().epoch > third.epoch && third.over() == Some(Bye::Unwatched));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_is_kept_for_its_lease_after_it_was_set_read_or_renewed() {
+        let watches = Watches::default();
+        let watch = set(&watches, "w");
+        let (almost, whole) = (LEASE_MIN - Duration::from_secs(1), LEASE_MIN);
+        tokio::time::advance(almost).await;
+        assert_eq!(watches.get(ADA, "w").unwrap().renew().left, LEASE_MIN);
+        tokio::time::advance(almost).await;
+        drop(watch.read(false).unwrap());
+        tokio::time::advance(almost).await;
+        let stream = watch.read(true).unwrap();
+        tokio::time::advance(3 * whole).await;
+        assert_eq!(watches.count(), (1, 0));
+        drop(stream);
+        tokio::time::advance(almost).await;
+        assert!(watches.get(ADA, "w").is_some() && watches.get(BOB, "w").is_none());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(watches.get(ADA, "w").is_none() && watch.read(true).is_none());
+        assert_eq!(watches.count(), (0, 0));
+        watches.sweep();
+        assert!(watches.lock().is_empty());
+    }
+
+    #[test]
+    fn a_user_has_so_many_watches_and_not_more() {
+        let watches = Watches::default();
+        for number in 0..WATCHES_OF_USER_MAX {
+            set(&watches, &number.to_string());
+        }
+        assert!(watches.set(ADA, "more", Set::default(), OPTIONS).is_err());
+        assert!(watches.set(ADA, "7", Set::default(), OPTIONS).is_ok(), "in place of one");
+        assert!(watches.set(BOB, "more", Set::default(), OPTIONS).is_ok());
+        watches.end(ADA, "3");
+        assert!(watches.set(ADA, "more", Set::default(), OPTIONS).is_ok());
+    }
+}
