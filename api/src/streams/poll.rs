@@ -44,10 +44,10 @@ pub enum Polled {
 }
 
 /// A poll under way, counted.
-struct Open(&'static Figures);
+pub(super) struct Open(&'static Figures);
 
 impl Open {
-    fn count(figures: &'static Figures) -> Open {
+    pub(super) fn count(figures: &'static Figures) -> Open {
         figures.polls_open.increment(1);
         Open(figures)
     }

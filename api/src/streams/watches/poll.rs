@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::frames;
 use super::reading::{Reading, Step};
 use super::registry::Watch;
+use crate::streams::poll::Open;
 use crate::streams::{Bye, Reader, Streams};
 
 /// What a poll came to.
@@ -34,6 +35,7 @@ impl Streams {
         after: Offset,
         wait: Duration,
     ) -> WatchPolled {
+        let _open = Open::count(self.figures);
         let deadline = Instant::now() + wait;
         let Some(mut reading) = Reading::begin(self, reader, watch, after, false) else {
             return WatchPolled::Unwatched;
