@@ -1,6 +1,7 @@
 //! Following the log: boot, stream, fold, and again from where it was when the stream is lost.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,7 +10,8 @@ use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::{Away, Ended, Error};
 use crate::event::Event;
-use crate::state::{Needs, State};
+use crate::shapes::Boot;
+use crate::state::{Joined, Needs, State};
 use crate::stream::{Bye, Elsewhere, Session, Signal, Stream, Transport};
 
 /// Follows the log for one user and keeps their [`State`] up to date.
@@ -24,6 +26,8 @@ pub struct Follower {
     boot: Option<Boots>,
     stream: Option<Stream>,
     session: Session,
+    /// The request that is under way. It is kept here, so that who waits for an update and gives up lets it go on.
+    work: Option<Work>,
     /// Events that came together and are not applied yet; then where the stream stands after them.
     events: VecDeque<Event>,
     passed: Option<String>,
@@ -32,6 +36,17 @@ pub struct Follower {
     backoff: Backoff,
     retry_at: Option<Instant>,
     ended: Option<Ended>,
+}
+
+/// A request that is under way.
+type Work = Pin<Box<dyn Future<Output = Result<Done, Error>> + Send>>;
+
+/// What a request has brought.
+enum Done {
+    Booted(Boots, Box<Boot>),
+    Opened(Box<Stream>),
+    /// The channel that the event in front needs.
+    Joined(Option<Joined>),
 }
 
 /// What [`Follower::next`] tells.
@@ -74,6 +89,7 @@ impl Follower {
             state,
             stream: None,
             session: Session::default(),
+            work: None,
             events: VecDeque::new(),
             passed: None,
             newest: None,
@@ -127,39 +143,67 @@ impl Follower {
 
     /// The next thing to do; what it has to tell, if anything.
     async fn step(&mut self) -> Result<Option<Update>, Error> {
+        if let Some(work) = &mut self.work {
+            let done = work.await;
+            self.work = None;
+            return Ok(self.finish(done?));
+        }
+        let client = self.client.clone();
         if let Some(why) = self.boot {
-            let boot = self.client.boot().await?;
-            self.state = Some(State::new(boot));
-            self.boot = None;
-            return Ok(Some(Update::Booted(why)));
+            let work = async move { Ok(Done::Booted(why, Box::new(client.boot().await?))) };
+            self.work = Some(Box::pin(work));
+            return Ok(None);
         }
         let Some(state) = &mut self.state else {
             self.boot = Some(Boots::First);
             return Ok(None);
         };
         if let Some(event) = self.events.front() {
-            let joined = match state.needs(event) {
-                Needs::Nothing => None,
-                Needs::Channel(channel) => self.client.joined(&channel, event.offset).await?,
-                Needs::Boot => {
-                    self.begin_anew(Boots::Rights);
-                    return Ok(None);
+            match state.needs(event) {
+                Needs::Nothing => return Ok(self.apply(None)),
+                Needs::Channel(channel) => {
+                    let offset = event.offset;
+                    let work = async move { Ok(Done::Joined(client.joined(&channel, offset).await?)) };
+                    self.work = Some(Box::pin(work));
                 }
-            };
-            let is_news = state.apply(event, joined);
-            let event = self.events.pop_front();
-            self.pass();
-            return Ok(event.filter(|_| is_news).map(Update::Event));
+                Needs::Boot => self.begin_anew(Boots::Rights),
+            }
+            return Ok(None);
         }
         let Some(stream) = &mut self.stream else {
-            let after = state.resume_token();
-            let opened =
-                Stream::open(&self.client.address, self.transport, after, &self.session, state.heartbeat());
-            self.stream = Some(opened.await?);
+            let (transport, heartbeat) = (self.transport, state.heartbeat());
+            let (after, session) = (state.resume_token().to_owned(), self.session.clone());
+            self.work = Some(Box::pin(async move {
+                let opened = Stream::open(&client.address, transport, &after, &session, heartbeat);
+                Ok(Done::Opened(Box::new(opened.await?)))
+            }));
             return Ok(None);
         };
         let signal = stream.next(&mut self.session).await?;
         self.hear(signal)
+    }
+
+    fn finish(&mut self, done: Done) -> Option<Update> {
+        match done {
+            Done::Booted(why, boot) => {
+                self.state = Some(State::new(*boot));
+                self.boot = None;
+                Some(Update::Booted(why))
+            }
+            Done::Opened(stream) => {
+                self.stream = Some(*stream);
+                None
+            }
+            Done::Joined(joined) => self.apply(joined),
+        }
+    }
+
+    /// Applies the event in front.
+    fn apply(&mut self, joined: Option<Joined>) -> Option<Update> {
+        let event = self.events.pop_front()?;
+        let is_news = self.state.as_mut()?.apply(&event, joined);
+        self.pass();
+        is_news.then_some(Update::Event(event))
     }
 
     fn hear(&mut self, signal: Signal) -> Result<Option<Update>, Error> {
@@ -227,6 +271,7 @@ impl Follower {
     /// Drops the stream, and what came of it and was not applied: it comes again.
     fn leave(&mut self) {
         self.stream = None;
+        self.work = None;
         self.events.clear();
         self.passed = None;
     }

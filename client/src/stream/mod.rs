@@ -121,7 +121,7 @@ impl Silence {
 }
 
 /// What of a stream outlives its connection.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Session {
     /// The id of the session over WebSocket.
     pub(crate) id: Option<String>,

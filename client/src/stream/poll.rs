@@ -1,6 +1,7 @@
 //! Long polls.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::time::Duration;
 
 use http::Method;
@@ -20,6 +21,8 @@ const WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct Poll {
     address: Address,
     link: Option<Link>,
+    /// The poll that is under way. It is kept here, so that it goes on when the waiting for it is dropped.
+    asking: Option<Asking>,
     after: String,
     /// Whether the log has been read up to its head.
     live: bool,
@@ -28,6 +31,8 @@ pub(crate) struct Poll {
     /// What the last answer has brought.
     signals: VecDeque<Signal>,
 }
+
+type Asking = Pin<Box<dyn Future<Output = Result<(Link, Page), Error>> + Send>>;
 
 #[derive(Deserialize)]
 struct Page {
@@ -42,6 +47,7 @@ impl Poll {
         Poll {
             address: address.clone(),
             link: None,
+            asking: None,
             after: after.to_owned(),
             live: false,
             begun: false,
@@ -59,17 +65,14 @@ impl Poll {
     }
 
     async fn ask(&mut self) -> Result<(), Error> {
-        // The first one answers at once, so that it is known where the stream stands.
-        let wait = if self.live { WAIT } else { Duration::ZERO };
-        let path =
-            format!("/api/events/poll?after={}&wait={}&limit={PAGE_EVENTS}", self.after, wait.as_secs());
-        // A connection whose answer is not waited for any more is of no use; so it is given back only after that.
-        let mut link = match self.link.take().filter(|link| !link.is_closed()) {
-            Some(link) => link,
-            None => Link::open(&self.address).await?,
-        };
-        let request = link.request(Method::GET, &path);
-        let page: Page = link.ask(request, None, wait + ANSWER_TIMEOUT).await?;
+        let asking = self.asking.get_or_insert_with(|| {
+            // The first one answers at once, so that it is known where the stream stands.
+            let wait = if self.live { WAIT } else { Duration::ZERO };
+            Box::pin(ask(self.link.take(), self.address.clone(), self.after.clone(), wait))
+        });
+        let asked = asking.await;
+        self.asking = None;
+        let (link, page) = asked?;
         self.link = Some(link);
         self.take(page)
     }
@@ -94,4 +97,20 @@ impl Poll {
         }
         Ok(())
     }
+}
+
+async fn ask(
+    link: Option<Link>,
+    address: Address,
+    after: String,
+    wait: Duration,
+) -> Result<(Link, Page), Error> {
+    let mut link = match link.filter(|link| !link.is_closed()) {
+        Some(link) => link,
+        None => Link::open(&address).await?,
+    };
+    let path = format!("/api/events/poll?after={after}&wait={}&limit={PAGE_EVENTS}", wait.as_secs());
+    let request = link.request(Method::GET, &path);
+    let page = link.ask(request, None, wait + ANSWER_TIMEOUT).await?;
+    Ok((link, page))
 }
