@@ -110,3 +110,29 @@ fn inside_tls_the_library_follows_whom_it_trusts_and_nobody_else() {
         assert!(matches!(ended, Ended::Untrusted(_)), "{ended:?}");
     }
 }
+
+#[test]
+fn over_websocket_more_than_a_window_comes_by_one_session_which_is_gone_on_with_when_its_socket_breaks() {
+    // The server lets no more than that be under way unacknowledged.
+    const WINDOW: usize = 1_000;
+    let (server, mut owner) = Server::set_up(&[]);
+    let (channel, token) = (owner.create_channel("general"), owner.token("session"));
+    let runtime = runtime();
+    let relay = Relay::to(&server.address, &[Treatment::Pass], 1);
+    let client = Library::new(&format!("http://{}", relay.address().get()), &token).unwrap();
+    let program = Program::start(&runtime, client, Transport::WebSocket);
+    program.booted(1);
+    let mut say = |count: usize| {
+        let last =
+            (0..count).map(|n| number(&owner.say(&channel, &format!("{n}")), "offset")).last().unwrap();
+        program.until(&format!("offset {last}"), |state| state.offset() >= last);
+    };
+    say(WINDOW + 10);
+    relay.kill();
+    relay.come_back();
+    say(1);
+    let figures = server.client().get("/metrics").text();
+    for figure in ["scrollback_websocket_sessions 1", "scrollback_websocket_sessions_kept 0"] {
+        assert!(figures.lines().any(|line| line == figure), "{figure} is not in {figures}");
+    }
+}
