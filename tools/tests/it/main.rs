@@ -10,6 +10,7 @@ mod bad_input;
 mod channels;
 mod chaos;
 mod checker;
+mod client;
 mod clock;
 mod config;
 mod damage;

@@ -9,6 +9,7 @@ pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod judge;
 pub(crate) mod latency;
+pub(crate) mod library;
 pub(crate) mod paper;
 pub(crate) mod progress;
 pub(crate) mod proxy;
@@ -16,6 +17,7 @@ pub(crate) mod random;
 pub(crate) mod raw_ws;
 pub(crate) mod reader;
 pub(crate) mod relay;
+pub(crate) mod scenario;
 pub(crate) mod server;
 pub(crate) mod ws;
 

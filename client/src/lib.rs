@@ -1,0 +1,49 @@
+//! A client of Scrollback, a chat server whose memory is one append-only log.
+//!
+//! A [`Client`] is a server and a token. It [boots](Client::boot), [sends](Client::send), and [follows](Client::follow): a
+//! [`Follower`] keeps the [`State`] of what the user may see up to date, event by event, comes back by itself when the
+//! server was away, and goes on exactly where it was: nothing is missed, nothing is seen twice.
+//!
+//! ```no_run
+//! use scrollback_client::{Client, Transport, Update};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::new("http://127.0.0.1:8080", &std::env::var("SCROLLBACK_TOKEN")?)?;
+//! let mut follower = client.follow(Transport::Sse);
+//! // It ends only when it is no use to go on: when the token was revoked, say.
+//! loop {
+//!     match follower.next().await? {
+//!         Update::Booted(_) => println!("everything anew"),
+//!         Update::Event(event) => println!("{event:?}"),
+//!         Update::Away { why, retry_in } => println!("{why}; next try in {retry_in:?}"),
+//!         _ => {}
+//!     }
+//!     for channel in follower.state().into_iter().flat_map(|state| state.channels()) {
+//!         println!("{}", channel.name);
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! A [`State`] can be written to a disk by serde and [gone on with](Client::resume) a year later.
+//!
+//! It runs inside a tokio runtime with time and I/O enabled.
+
+mod backoff;
+mod client;
+mod error;
+mod event;
+mod follower;
+mod link;
+mod send;
+mod shapes;
+mod state;
+mod stream;
+
+pub use client::Client;
+pub use error::{Away, Ended, Error, Problem, SendError, SetupError};
+pub use event::{Event, Reason, Role, What};
+pub use follower::{Boots, Follower, Update};
+pub use shapes::{Boot, Channel, Message, User};
+pub use state::State;
+pub use stream::{Elsewhere, Transport};

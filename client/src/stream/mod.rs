@@ -1,0 +1,179 @@
+//! Events from the server, by one of three transports that bring the same.
+
+mod poll;
+mod sse;
+mod ws;
+
+use std::time::Duration;
+
+use poll::Poll;
+use serde::Deserialize;
+use sse::Sse;
+use tokio::time::{Instant, timeout_at};
+use ws::Ws;
+
+use crate::error::Error;
+use crate::event::Event;
+use crate::link::Address;
+
+/// A stream that is silent for so many heartbeats is given up: the other end may be gone without a word.
+const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// No stream is given up earlier, however often its server says that it lives.
+const SILENCE_LEAST: Duration = Duration::from_secs(2);
+
+/// How events come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// Server-Sent Events: one answer that does not end.
+    Sse,
+    /// Long polls: one request after the other, each answered when there is something. For where answers are held back
+    /// until they end.
+    Poll,
+    /// A session over WebSocket: what was applied is acknowledged, and the server sends no more than a window of what was
+    /// not.
+    WebSocket,
+}
+
+/// What a stream brings.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    /// Nothing but that the server lives.
+    Alive,
+    /// The stream has begun where it was asked to.
+    Begun,
+    /// It cannot: the log is another one, or ends before that point.
+    Elsewhere(Elsewhere),
+    /// These events, and where the stream stands after them.
+    Events(Vec<Event>, Option<String>),
+    /// What follows is live.
+    CaughtUp,
+    /// The server has ended the stream.
+    Bye(Bye),
+}
+
+/// Why the log cannot be followed on from a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Elsewhere {
+    /// The log ends before that point.
+    Ahead,
+    /// The point is of another history than this log's: an older backup was restored, or the log was rolled back.
+    OtherHistory,
+}
+
+/// Why the server has ended a stream.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Bye {
+    pub(crate) reason: String,
+    pub(crate) code: Option<String>,
+    /// In how many milliseconds to come back.
+    pub(crate) retry: Option<u64>,
+}
+
+/// What a stream says of its beginning.
+#[derive(Deserialize)]
+struct Hello {
+    resume: String,
+}
+
+impl Hello {
+    fn signal(&self) -> Result<Signal, Error> {
+        Ok(match self.resume.as_str() {
+            "ok" => Signal::Begun,
+            "ahead" => Signal::Elsewhere(Elsewhere::Ahead),
+            "other_history" => Signal::Elsewhere(Elsewhere::OtherHistory),
+            other => return Err(Error::unreadable(format!("a stream that begins with {other:?}"))),
+        })
+    }
+}
+
+/// An open stream.
+pub(crate) enum Stream {
+    Sse(Sse),
+    Poll(Poll),
+    Ws(Box<Ws>),
+}
+
+/// Watches that a stream does not stay silent.
+pub(crate) struct Silence {
+    patience: Duration,
+    /// When something came last.
+    heard: Instant,
+}
+
+impl Silence {
+    fn new(heartbeat: Duration) -> Silence {
+        Silence { patience: (heartbeat * HEARTBEATS_MISSED_MAX).max(SILENCE_LEAST), heard: Instant::now() }
+    }
+
+    /// Waits for something to come. It is the stream that must not be silent for too long, so the time runs on when the
+    /// waiting is dropped and begun again; what has come while nobody waited is there before any time is over.
+    async fn watch<T>(
+        &mut self,
+        coming: impl Future<Output = Result<T, Error>>,
+        silent: &str,
+    ) -> Result<T, Error> {
+        let came = timeout_at(self.heard + self.patience, coming).await;
+        self.heard = Instant::now();
+        came.unwrap_or_else(|_| Err(Error::away(silent)))
+    }
+}
+
+/// What of a stream outlives its connection.
+#[derive(Clone, Default)]
+pub(crate) struct Session {
+    /// The id of the session over WebSocket.
+    pub(crate) id: Option<String>,
+}
+
+impl Stream {
+    /// Opens a stream of everything behind `after`. `heartbeat` is how often its server says that it lives.
+    pub(crate) async fn open(
+        address: &Address,
+        transport: Transport,
+        after: &str,
+        session: &Session,
+        heartbeat: Duration,
+    ) -> Result<Stream, Error> {
+        let silence = Silence::new(heartbeat);
+        Ok(match transport {
+            Transport::Sse => Stream::Sse(Sse::open(address, after, silence).await?),
+            Transport::Poll => Stream::Poll(Poll::new(address, after)),
+            Transport::WebSocket => {
+                Stream::Ws(Box::new(Ws::open(address, after, session.id.as_deref(), silence).await?))
+            }
+        })
+    }
+
+    /// What comes next. May be dropped while it waits: nothing is lost.
+    pub(crate) async fn next(&mut self, session: &mut Session) -> Result<Signal, Error> {
+        match self {
+            Stream::Sse(sse) => sse.next().await,
+            Stream::Poll(poll) => poll.next().await,
+            Stream::Ws(ws) => ws.next(session).await,
+        }
+    }
+
+    /// Everything up to this offset was applied.
+    pub(crate) fn acknowledge(&mut self, offset: u64) {
+        if let Stream::Ws(ws) = self {
+            ws.acknowledge(offset);
+        }
+    }
+
+    /// How long the server asks to stay away when this stream is lost.
+    pub(crate) fn retry(&self) -> Option<Duration> {
+        match self {
+            Stream::Sse(sse) => sse.retry(),
+            Stream::Poll(_) | Stream::Ws(_) => None,
+        }
+    }
+
+    /// Takes leave in an orderly way, so that the server keeps nothing for a return.
+    pub(crate) async fn close(self) {
+        if let Stream::Ws(ws) = self {
+            ws.close().await;
+        }
+    }
+}
