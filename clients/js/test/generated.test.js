@@ -6,8 +6,8 @@ import { test } from "node:test";
 import { boot, connect } from "../index.js";
 import { take } from "../src/take.js";
 import { RandomHistory } from "./support/history.js";
+import { plain } from "./support/plain.js";
 import { random } from "./support/random.js";
-import { plain } from "./support/scenario.js";
 import { BINARY, Server } from "./support/server.js";
 import { until } from "./support/until.js";
 

@@ -5,7 +5,8 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
 import { boot, connect } from "../index.js";
-import { plain, runScenario } from "./support/scenario.js";
+import { plain } from "./support/plain.js";
+import { runScenario } from "./support/scenario.js";
 import { BINARY } from "./support/server.js";
 
 const { scenarios } = JSON.parse(await readFile(new URL("../../scenarios.json", import.meta.url)));

@@ -12,8 +12,9 @@ import { until } from "./until.js";
  *
  * @typedef {object} Handle what a step asks of a connected client.
  * @property {(channel: string, body: string, key?: string) => Promise<object>} send
- * @property {() => Promise<{state: object, boots: number, endReason?: string}>} look state as JSON, see {@link plain}.
+ * @property {() => Promise<{state: object, boots: number, endReason?: string}>} look state as JSON, see plain.js.
  * @property {() => Promise<object>} boot a fresh boot of the same user, as JSON.
+ * @property {() => Promise<void>} [login] gives the client the user's new identity, where it does not ask for it.
  * @property {() => Promise<void>} close
  */
 
@@ -37,14 +38,6 @@ export async function runScenario({ steps, options = [] }, driver) {
   }
 }
 
-/** A state as plain JSON: what must be equal to a fresh boot. */
-export const plain = (state) => ({
-  user: state.user,
-  users: [...state.users.values()],
-  channels: [...state.channels.values()],
-  messages: Object.fromEntries(state.messages),
-});
-
 const STEPS = {
   async user({ server, users, saved }, { name }) {
     users[name] = await server.member(users.ada, name);
@@ -63,7 +56,10 @@ const STEPS = {
   stop: ({ server }) => server.stop(),
   start: ({ server }) => server.start(),
   backup: ({ server, users }, { file }) => server.backup(file, users.ada),
-  restore: ({ server, users }, { file }) => server.restore(file, Object.values(users)),
+  async restore({ server, users, clients }, { file }) {
+    const login = () => Promise.all(Object.values(clients).map((client) => client.login?.()));
+    await server.restore(file, Object.values(users), login);
+  },
   async same_as_fresh_boot({ clients }, { client }) {
     let [state, fresh] = [];
     // A record that nobody is shown moves the head as well, so that only the states can be compared, not their offsets.

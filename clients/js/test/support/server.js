@@ -15,7 +15,10 @@ const PASSWORD = "correct horse battery staple";
 /** Heartbeats every second, so that a silent stream is noticed soon. */
 const OPTIONS = ["--heartbeat", "1s", "--sign-in-burst", "1000"];
 
-const run = (args, env = {}) => promisify(execFile)(BINARY, args, { env: { ...process.env, ...env } });
+/** The settings of whoever runs the tests are not the server's. */
+const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SCROLLBACK_")));
+
+const run = (args, env = {}) => promisify(execFile)(BINARY, args, { env: { ...ENVIRONMENT, ...env } });
 
 export class Server {
   url;
@@ -35,7 +38,7 @@ export class Server {
 
   async start() {
     const args = ["serve", "--data", this.#path("data"), "--listen", this.#listen, "--log", "error", ...this.options];
-    const child = spawn(BINARY, args, { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(BINARY, args, { env: ENVIRONMENT, stdio: ["ignore", "pipe", "inherit"] });
     this.#process = child;
     for await (const line of createInterface({ input: child.stdout })) {
       const [, url] = /^listening on (\S+)/.exec(line) ?? [];
@@ -77,9 +80,9 @@ export class Server {
 
   /**
    * Puts a backup in the place of the log. That ends all sessions and tokens, so the users log in again, at another
-   * address: whoever waits for the server meets it only when they have.
+   * address: whoever waits for the server meets it only when they have, and `login` has told its client.
    */
-  async restore(file, users) {
+  async restore(file, users, login) {
     await this.stop();
     await run(["restore", "--data", this.#path("data"), "--yes", this.#path(file)]);
     const listen = this.#listen;
@@ -90,6 +93,7 @@ export class Server {
       if (answer) Object.assign(user, await this.#user(answer));
     }
     await this.stop();
+    await login();
     this.#listen = listen;
     await this.start();
   }
