@@ -73,7 +73,7 @@ export interface State {
 
 /**
  * Why a state was read anew: `first`; `other_history` or `ahead` (the server's log is not the one that the client knew: a
- * backup was restored); `rights` (the user became owner, or is one no more).
+ * backup was restored); `rights` (the user became owner, or is one no more, or another user has logged in).
  */
 export type BootReason = "first" | "other_history" | "ahead" | "rights";
 
@@ -113,6 +113,11 @@ export class Client extends EventTarget {
   /** Any other call of the HTTP interface. Not repeated. */
   call(method: string, path: string, body?: unknown): Promise<any>;
   close(): void;
+  /**
+   * Goes on where it ended, after a new log-in: by the page's new cookie, or by this token. `ready` is another promise
+   * then. If it was another user who logged in, the state is read anew.
+   */
+  renew(token?: string): void;
 
   addEventListener<K extends keyof ClientEvents>(
     type: K,

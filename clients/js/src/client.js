@@ -10,7 +10,8 @@ import { take } from "./take.js";
 import { transportOf } from "./transports/index.js";
 
 /**
- * Connects, and stays connected until {@link Client.close} or until the identity is no longer valid.
+ * Connects, and stays connected until {@link Client.close} or until the identity is no longer valid. Then
+ * {@link Client.renew} goes on.
  *
  * @param {import("../index.js").Options} [options]
  */
@@ -43,17 +44,35 @@ export class Client extends EventTarget {
   #staleBecause = "first";
   /** Visits that ended since the client was last live. */
   #failures = 0;
+  /** Whether somebody has logged in anew, who may be another. */
+  #isRenewed = false;
 
   constructor(options) {
     super();
     this.#options = options;
     this.#api = new Api(options);
     this.#transport = transportOf(options);
+    this.#begin();
+  }
+
+  #begin() {
     this.ready = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     // Whoever does not wait for it is told by `end`.
     this.ready.catch(() => {});
     // In a later turn, so that whoever made it can listen first.
     queueMicrotask(() => this.#run());
+  }
+
+  /** Goes on where it ended, after a new log-in: by the page's new cookie, or by this token. */
+  renew(token) {
+    if (!this.endReason) throw new Error("the client has not ended");
+    if (token) this.#api.token = token;
+    this.endReason = undefined;
+    this.#stop = new AbortController();
+    this.#failures = 0;
+    this.#isRenewed = this.state !== undefined;
+    this.status = "connecting";
+    this.#begin();
   }
 
   /**
@@ -96,7 +115,9 @@ export class Client extends EventTarget {
 
   /** One connection, from its beginning to its end. Says how long to wait before the next. */
   async #visit(signal) {
+    if (this.#isRenewed) await this.#recognize(signal);
     if (this.#staleBecause) await this.#boot(signal);
+    this.#settle.resolve(this.state);
     const hangUp = new AbortController();
     const stop = AbortSignal.any([signal, hangUp.signal]);
     const { token, heartbeat } = this.state;
@@ -132,16 +153,25 @@ export class Client extends EventTarget {
 
   async #boot(signal) {
     const reason = this.#staleBecause;
-    this.state = await boot(this.#api, this.#options.messages, signal);
+    const state = await boot(this.#api, this.#options.messages, signal);
+    if (signal.aborted) throw signal.reason;
+    this.state = state;
     this.#staleBecause = null;
     this.boots += 1;
-    this.#settle.resolve(this.state);
     this.#tell("boot", { state: this.state, reason });
+  }
+
+  /** Another user sees other things: nothing of the state is theirs. */
+  async #recognize(signal) {
+    const { id } = await this.#api.call("GET", "/api/auth/me", { signal });
+    if (id !== this.state.user.id) this.#staleBecause = "rights";
+    this.#isRenewed = false;
   }
 
   /** False if the state must be read anew. */
   async #take({ events, token }, signal) {
     const state = await take(this.#api, this.state, events, token, signal);
+    if (signal.aborted) throw signal.reason;
     if (!state) return false;
     const fresh = events.filter((event) => event.offset > this.state.offset);
     this.state = state;

@@ -27,6 +27,7 @@ async function serveLibrary(context) {
 
 function driverOf(browser, errors) {
   return {
+    identify: ({ cookie }) => ({ cookie }),
     async connect({ url, user, transport }) {
       const context = await browser.newContext();
       const login = () => {
@@ -49,7 +50,10 @@ function driverOf(browser, errors) {
         send: (channel, body, key) => call("send", channel, body, key),
         look: () => call("look"),
         boot: () => call("boot"),
-        login,
+        async renew() {
+          await login();
+          await call("renew");
+        },
         close: () => context.close(),
       };
     },

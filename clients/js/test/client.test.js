@@ -160,6 +160,39 @@ test("a closed client asks for nothing more, and hangs up", async () => {
   await assert.rejects(client.send("C3", "too late"), /closed/);
 });
 
+test("after a log-in an ended client goes on where it was", async () => {
+  const refusal = () => problem(401, "unauthenticated");
+  const first = () => stream(HELLO + frame(said(5, "before")));
+  const me = () => json(BOOT.user);
+  const { client, server } = connected({ events: [first, refusal, live], "/api/auth/me": me });
+  await until("it ends", () => client.endReason);
+  client.renew("t2");
+  await until("it is live", () => client.status === "live");
+  client.close();
+  const last = server.of("/api/events").at(-1);
+  assert.equal(last.query.get("resume_point"), "5-00000005");
+  assert.equal(last.headers.authorization, "Bearer t2");
+  assert.equal(client.boots, 1);
+});
+
+test("after a log-in of somebody else nothing is left of the state", async () => {
+  const me = () => json({ id: "U9", name: "eve", role: "member" });
+  const { client, told } = connected({ events: [() => problem(401, "unauthenticated"), live], "/api/auth/me": me });
+  await until("it ends", () => client.endReason);
+  client.renew("t2");
+  await until("it is live", () => client.status === "live");
+  client.close();
+  assert.deepEqual(told.filter(({ type }) => type === "boot").map(({ reason }) => reason), ["first", "rights"]);
+});
+
+test("a client that never had a state has one after a log-in", async () => {
+  const { client } = connected({ boot: [() => problem(401, "unauthenticated"), () => json(BOOT)] });
+  await assert.rejects(client.ready);
+  client.renew("t2");
+  assert.equal((await client.ready).offset, 4);
+  client.close();
+});
+
 test("a WebSocket is only promised where there is one that can say who asks", () => {
   const plain = { url: URL, transport: "ws", WebSocket: null };
   assert.throws(() => connect(plain), /no WebSocket/);

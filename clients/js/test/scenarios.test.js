@@ -12,14 +12,19 @@ import { BINARY } from "./support/server.js";
 const { scenarios } = JSON.parse(await readFile(new URL("../../scenarios.json", import.meta.url)));
 
 const driver = {
+  identify: ({ token }) => ({ authorization: `Bearer ${token}` }),
   async connect({ url, user, transport }) {
-    const options = { url, token: () => user.token, transport, messages: 500 };
+    const options = { url, token: user.token, transport, messages: 500 };
     const client = connect(options);
     await client.ready;
     return {
       send: (channel, body, key) => client.send(channel, body, { key }),
       look: async () => ({ state: plain(client.state), boots: client.boots, endReason: client.endReason }),
       boot: async () => plain(await boot(options)),
+      async renew() {
+        options.token = user.token;
+        client.renew(user.token);
+      },
       close: async () => client.close(),
     };
   },

@@ -90,6 +90,13 @@ test("a socket that does not open is asked about over HTTP, where a refusal can 
   assert.equal(client.endReason, "unauthenticated");
 });
 
+test("a socket of which only an error is told is no different", async () => {
+  const { client, socket } = await connected({ "/api/auth/me": () => problem(401, "unauthenticated") });
+  socket.onerror({});
+  await until("it ends", () => client.endReason);
+  assert.equal(client.endReason, "unauthenticated");
+});
+
 test("a goodbye that says when to come back is obeyed", async () => {
   const { client, socket } = await connected();
   const waits = [];

@@ -5,6 +5,8 @@ import { Problem } from "../http.js";
 
 /** The close code of a socket whose identity is gone. */
 const UNAUTHENTICATED = 4401;
+/** That of a socket that was not closed in an orderly way. */
+const ABNORMAL = 1006;
 
 /** `memory` outlives the socket: the session that the server may still know. */
 export async function* websocket({ api, token, memory, signal, WebSocket }) {
@@ -71,7 +73,8 @@ function mailbox(socket) {
   socket.onopen = () => put("open");
   socket.onmessage = ({ data }) => put(JSON.parse(data));
   socket.onclose = ({ code }) => put({ closed: code });
-  socket.onerror = () => {};
+  // Not every implementation says that a socket is closed which never opened.
+  socket.onerror = () => put({ closed: ABNORMAL });
   return {
     async next() {
       if (waiting.length === 0) await new Promise((resolve) => (wake = resolve));

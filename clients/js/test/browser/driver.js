@@ -12,5 +12,6 @@ window.driver = {
   },
   send: (channel, body, key) => client.send(channel, body, { key }),
   look: () => ({ state: plain(client.state), boots: client.boots, endReason: client.endReason }),
+  renew: () => client.renew(),
   boot: async () => plain(await boot({ messages: 500 })),
 };

@@ -9,18 +9,19 @@ import { until } from "./until.js";
 /**
  * @typedef {object} Driver
  * @property {(how: {url: string, user: object, transport: string}) => Promise<Handle>} connect
+ * @property {(user: object) => object} identify the headers by which the runner is the same as the user's clients.
  *
  * @typedef {object} Handle what a step asks of a connected client.
  * @property {(channel: string, body: string, key?: string) => Promise<object>} send
  * @property {() => Promise<{state: object, boots: number, endReason?: string}>} look state as JSON, see plain.js.
  * @property {() => Promise<object>} boot a fresh boot of the same user, as JSON.
- * @property {() => Promise<void>} [login] gives the client the user's new identity, where it does not ask for it.
+ * @property {() => Promise<void>} renew goes on with the user's new identity.
  * @property {() => Promise<void>} close
  */
 
-export async function runScenario({ steps, options = [] }, driver) {
-  const { server, ada } = await Server.setUp(options);
-  const run = { server, driver, users: { ada }, clients: {}, saved: { ada: ada.id } };
+export async function runScenario({ steps }, driver) {
+  const { server, ada } = await Server.setUp();
+  const run = { server, driver, users: { ada }, clients: {}, saved: { ada: ada.id }, pending: [] };
   try {
     for (const [number, step] of steps.entries()) {
       const take = STEPS[step.step];
@@ -32,6 +33,7 @@ export async function runScenario({ steps, options = [] }, driver) {
         throw error;
       }
     }
+    await Promise.all(run.pending);
   } finally {
     for (const client of Object.values(run.clients)) await client.close();
     await server.remove();
@@ -43,22 +45,33 @@ const STEPS = {
     users[name] = await server.member(users.ada, name);
     saved[name] = users[name].id;
   },
-  async call({ server, users, saved }, { as, method, path, body, save }) {
-    keep(saved, save, await server.api(users[as].token).call(method, path, { body }));
+  async call({ server, driver, users, saved }, { as, method, path, body, save }) {
+    const headers = driver.identify(users[as]);
+    keep(saved, save, await server.api().call(method, path, { body, headers }));
   },
   async connect({ server, users, driver, clients }, { client, as, transport }) {
-    clients[client] = await driver.connect({ url: server.url, user: users[as], transport });
+    const user = users[as];
+    clients[client] = { user, ...(await driver.connect({ url: server.url, user, transport })) };
   },
-  async send({ clients, saved }, { client, channel, body, key, save }) {
-    keep(saved, save, await clients[client].send(channel, body, key));
+  async send({ clients, saved, pending }, { client, channel, body, key, save, background = false }) {
+    const sent = clients[client].send(channel, body, key);
+    if (!background) return keep(saved, save, await sent);
+    // If it fails, that is told in the end; what it should have led to is waited for in vain before.
+    sent.catch(() => {});
+    pending.push(sent);
   },
   kill: ({ server }) => server.kill(),
   stop: ({ server }) => server.stop(),
-  start: ({ server }) => server.start(),
+  start: ({ server }, { options }) => server.start(options),
   backup: ({ server, users }, { file }) => server.backup(file, users.ada),
-  async restore({ server, users, clients }, { file }) {
-    const login = () => Promise.all(Object.values(clients).map((client) => client.login?.()));
-    await server.restore(file, Object.values(users), login);
+  async restore({ server, users }, { file }) {
+    await server.restore(file);
+    // Whoever runs the server has to log in as well; everybody else does so by `renew`.
+    await server.login(users.ada);
+  },
+  async renew({ server, clients }, { client }) {
+    await server.login(clients[client].user);
+    await clients[client].renew();
   },
   async same_as_fresh_boot({ clients }, { client }) {
     let [state, fresh] = [];

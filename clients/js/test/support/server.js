@@ -27,17 +27,18 @@ export class Server {
   #process;
 
   /** A running server with the owner "ada" and her token. */
-  static async setUp(options = []) {
+  static async setUp() {
     const server = new Server();
-    server.options = [...OPTIONS, ...options];
     server.#directory = await mkdtemp(join(tmpdir(), "scrollback-js-"));
     await server.start();
     const setUp = await server.post("/api/setup", { name: "ada", password: PASSWORD });
     return { server, ada: await server.#user(setUp) };
   }
 
-  async start() {
-    const args = ["serve", "--data", this.#path("data"), "--listen", this.#listen, "--log", "error", ...this.options];
+  /** Starts it, with these options for this time. */
+  async start(options = []) {
+    const place = ["--data", this.#path("data"), "--listen", this.#listen, "--log", "error"];
+    const args = ["serve", ...place, ...OPTIONS, ...options];
     const child = spawn(BINARY, args, { env: ENVIRONMENT, stdio: ["ignore", "pipe", "inherit"] });
     this.#process = child;
     for await (const line of createInterface({ input: child.stdout })) {
@@ -78,24 +79,16 @@ export class Server {
     await run(["backup", "--server", this.url, this.#path(file)], { SCROLLBACK_TOKEN: token });
   }
 
-  /**
-   * Puts a backup in the place of the log. That ends all sessions and tokens, so the users log in again, at another
-   * address: whoever waits for the server meets it only when they have, and `login` has told its client.
-   */
-  async restore(file, users, login) {
+  /** Puts a backup in the place of the log. That ends all sessions and tokens. */
+  async restore(file) {
     await this.stop();
     await run(["restore", "--data", this.#path("data"), "--yes", this.#path(file)]);
-    const listen = this.#listen;
-    this.#listen = "127.0.0.1:0";
     await this.start();
-    for (const user of users) {
-      const answer = await this.post("/api/auth/login", { name: user.name, password: PASSWORD }).catch(() => null);
-      if (answer) Object.assign(user, await this.#user(answer));
-    }
-    await this.stop();
-    await login();
-    this.#listen = listen;
-    await this.start();
+  }
+
+  /** Gives a user another session and another token. */
+  async login(user) {
+    Object.assign(user, await this.#user(await this.post("/api/auth/login", { name: user.name, password: PASSWORD })));
   }
 
   #path(name) {
