@@ -140,7 +140,7 @@ export function boot(options?: Options & { signal?: AbortSignal }): Promise<Stat
 /** What a client does with events, for whoever brings their own connection. */
 export function fromBoot(answer: unknown): State;
 export function fold(state: State, events: LogEvent[], token?: string): State;
-export function foldHistory(state: State, channel: string, events: LogEvent[]): State;
+export function foldHistory(state: State, events: LogEvent[]): State;
 export function needOf(
   user: User,
   event: LogEvent,

@@ -43,10 +43,8 @@ export function fold(state, events, token = state.token) {
  * The state with a channel's history, which the reader was not shown when it happened: the events of the channel up to
  * the one that made the reader a member, which is the newest in the state. Memberships among them are of the past.
  */
-export function foldHistory(state, channel, events) {
+export function foldHistory(state, events) {
   const draft = draftOf(state);
-  // What was left of an earlier membership would come twice.
-  dropChannel(draft, channel);
   for (const event of events) {
     if (event.type !== "member" && event.offset <= state.offset) apply(draft, event);
   }

@@ -34,7 +34,7 @@ export class SseParser {
       return;
     }
     const colon = line.indexOf(":");
-    if (colon === 0) return;
+    // A comment is a field without a name, so nothing takes it.
     const name = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
     const frame = this.#frame;

@@ -14,7 +14,7 @@ export async function take(api, state, events, token, signal) {
     const need = needOf(state.user, rest[place]);
     if (need.kind === "boot") return undefined;
     const history = await historyOf(api, need, signal);
-    state = foldHistory(fold(state, rest.slice(0, place + 1), state.token), need.channel, history);
+    state = foldHistory(fold(state, rest.slice(0, place + 1), state.token), history);
     rest = rest.slice(place + 1);
   }
 }

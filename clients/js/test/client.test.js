@@ -54,8 +54,8 @@ test("a stream that is silent for some heartbeats is given up and opened again",
   const boot = () => json({ ...BOOT, heartbeat: 0.03 });
   const { client, server, told } = connected({ boot });
   await until("it was opened again", () => server.of("/api/events").length === 2);
-  client.close();
   assert.equal(server.of("/api/events")[0].signal.aborted, true);
+  client.close();
   assert.match(told.find(({ status }) => status === "waiting").error.message, /silent/);
 });
 
