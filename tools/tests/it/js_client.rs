@@ -26,7 +26,8 @@ fn the_javascript_library_follows_the_server_in_a_browser() {
 fn run(files: &[&str]) {
     let library = at("../clients/js");
     let mut node = Command::new("node");
-    node.args(["--experimental-websocket", "--test", "--test-reporter=tap"]);
+    // A test that fails leaves a client behind, which would go on for ever.
+    node.args(["--experimental-websocket", "--test", "--test-force-exit", "--test-reporter=tap"]);
     node.args(files.iter().map(|file| library.join(format!("test/{file}.test.js"))));
     node.env("SCROLLBACK_BIN", env!("CARGO_BIN_EXE_scrollback"));
     node.env("PLAYWRIGHT", at("../target/real-clients/node_modules/playwright-core"));
