@@ -23,6 +23,7 @@ mod full_disk;
 mod health;
 mod idempotency;
 mod import;
+mod js_client;
 mod judge;
 mod kill;
 mod large_log;

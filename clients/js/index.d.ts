@@ -1,0 +1,162 @@
+/** A client of Scrollback. docs/clients.md has an example; docs/api.md says what the fields mean. */
+
+export type Transport = "sse" | "poll" | "ws";
+
+export interface Options {
+  /** Where the server is, like `https://chat.example`. In a page, its own origin if not given. */
+  url?: string;
+  /** A bearer token, or what gives the one of the moment. Without one the page's cookie is the identity. */
+  token?: string | (() => string | Promise<string>);
+  /** By which way events come; `sse` if not given. A browser's WebSocket sends no token: `ws` wants a cookie there. */
+  transport?: Transport;
+  /** How many of the newest messages of each channel a boot brings: 0 to 500, 50 if not given. */
+  messages?: number;
+  /** Instead of the global ones. */
+  fetch?: typeof globalThis.fetch;
+  WebSocket?: typeof globalThis.WebSocket;
+}
+
+export interface User {
+  id: string;
+  name: string;
+  role: "owner" | "moderator" | "member";
+}
+
+export interface Channel {
+  id: string;
+  name: string;
+  at: string;
+  private: boolean;
+  creator: string | null;
+  last_offset: number;
+  offset: number;
+}
+
+export interface Message {
+  id: string;
+  at: string;
+  channel: string;
+  /** Null for an imported message, which has a `sender_name`. */
+  sender: string | null;
+  sender_name?: string;
+  recorded_at?: string;
+  body: string;
+  offset: number;
+}
+
+/** An event of the log; docs/api.md has the fields of each type. */
+export interface LogEvent {
+  offset: number;
+  at: string;
+  type: "user" | "channel" | "message" | "member";
+  event: "created" | "changed" | "deleted" | "sent" | "added" | "removed";
+  [field: string]: unknown;
+}
+
+/** What the user may see, as it was right after the record at `offset`. Never changed once it was given out. */
+export interface State {
+  readonly user: User;
+  readonly users: ReadonlyMap<string, User>;
+  /** The oldest first. */
+  readonly channels: ReadonlyMap<string, Channel>;
+  /** By channel, in the order of (`at`, `offset`). From the boot's messages on; older ones are not in it. */
+  readonly messages: ReadonlyMap<string, readonly Message[]>;
+  /** The newest record that is in this state. */
+  readonly offset: number;
+  /** Where a stream goes on from this state; may lie before `offset`. */
+  readonly token: string;
+  /** Seconds. */
+  readonly heartbeat: number;
+  /** Whether the boot brought fewer messages than it was asked for. */
+  readonly truncated: boolean;
+}
+
+/**
+ * Why a state was read anew: `first`; `other_history` or `ahead` (the server's log is not the one that the client knew: a
+ * backup was restored); `rights` (the user became owner, or is one no more, or another user has logged in).
+ */
+export type BootReason = "first" | "other_history" | "ahead" | "rights";
+
+export type Status = "connecting" | "live" | "waiting" | "ended";
+
+export type EndReason = "closed" | "unauthenticated";
+
+export interface ClientEvents {
+  boot: CustomEvent<{ state: State; reason: BootReason }>;
+  change: CustomEvent<{ state: State; events: LogEvent[] }>;
+  /** While `waiting`: for how many milliseconds, and what went wrong, if that is known. */
+  status: CustomEvent<{ status: Status; ms?: number; error?: unknown }>;
+  end: CustomEvent<{ reason: EndReason }>;
+}
+
+export interface SendOptions {
+  /** The idempotency key; a new one if not given. */
+  key?: string;
+  /** For how long to repeat the send while nobody answers; a minute if not given. */
+  patienceMs?: number;
+}
+
+export class Client extends EventTarget {
+  /** Undefined until the first boot. */
+  readonly state: State | undefined;
+  readonly status: Status;
+  readonly boots: number;
+  readonly endReason: EndReason | undefined;
+  /** Resolved with the first state; rejected when the client ends before there is one. */
+  readonly ready: Promise<State>;
+
+  /**
+   * Sends a message, repeated under one key until the server answers. Throws a {@link Problem} when it is refused and
+   * {@link Unanswered} when nobody answers. Sends that run at once may come in any order; await one before the next.
+   */
+  send(channel: string, body: string, options?: SendOptions): Promise<Message>;
+  /** Any other call of the HTTP interface. Not repeated. */
+  call(method: string, path: string, body?: unknown): Promise<any>;
+  close(): void;
+  /**
+   * Goes on where it ended, after a new log-in: by the page's new cookie, or by this token. `ready` is another promise
+   * then. If it was another user who logged in, the state is read anew.
+   */
+  renew(token?: string): void;
+
+  addEventListener<K extends keyof ClientEvents>(
+    type: K,
+    listener: (event: ClientEvents[K]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<K extends keyof ClientEvents>(
+    type: K,
+    listener: (event: ClientEvents[K]) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}
+
+/** Connects, and stays connected until it is closed or the identity is no longer valid. */
+export function connect(options?: Options): Client;
+
+/** One state, once. */
+export function boot(options?: Options & { signal?: AbortSignal }): Promise<State>;
+
+/** What a client does with events, for whoever brings their own connection. */
+export function fromBoot(answer: unknown): State;
+export function fold(state: State, events: LogEvent[], token?: string): State;
+export function foldHistory(state: State, events: LogEvent[]): State;
+export function needOf(
+  user: User,
+  event: LogEvent,
+): { kind: "boot" } | { kind: "history"; channel: string; after: number; to: number } | null;
+
+/** A refusal by the server. */
+export class Problem extends Error {
+  readonly status: number;
+  /** Stable; docs/api.md has the table. */
+  readonly code: string;
+  readonly retryMs: number | undefined;
+  readonly isUnauthenticated: boolean;
+  readonly isForNow: boolean;
+}
+
+/** A send that nobody answered: whether the message is there is unknown. Send again under `key` to find out. */
+export class Unanswered extends Error {
+  readonly key: string;
+}

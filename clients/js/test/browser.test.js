@@ -1,0 +1,79 @@
+// The scenarios in a real browser: a page of the server's own origin imports the library as it is, is somebody by cookie,
+// and follows over its own WebSocket and its own fetch.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+
+import { runScenario } from "./support/scenario.js";
+import { BINARY } from "./support/server.js";
+
+/** Where playwright-core is installed, and which browser it drives. */
+const { PLAYWRIGHT, CHROMIUM = "/usr/bin/chromium" } = process.env;
+const LIBRARY = new URL("../", import.meta.url);
+const DRIVER = "/clients/js/test/browser/driver.js";
+
+const { scenarios } = JSON.parse(await readFile(new URL("../../scenarios.json", import.meta.url)));
+
+/** The library comes from this directory, all else from the server: one origin, as it would be installed. */
+async function serveLibrary(context) {
+  await context.route("**/clients/js/**", async (route) => {
+    const path = new URL(route.request().url()).pathname.slice("/clients/js/".length);
+    const body = await readFile(new URL(path, LIBRARY));
+    await route.fulfill({ body, contentType: "text/javascript" });
+  });
+}
+
+function driverOf(browser, errors) {
+  return {
+    identify: ({ cookie }) => ({ cookie }),
+    async connect({ url, user, transport }) {
+      const context = await browser.newContext();
+      const login = () => {
+        const [name, value] = user.cookie.split("=");
+        return context.addCookies([{ name, value, url, httpOnly: true, sameSite: "Strict" }]);
+      };
+      await login();
+      await serveLibrary(context);
+      const page = await context.newPage();
+      page.on("pageerror", (error) => errors.push(error));
+      // A page that the server itself answers with: one made up by the test would be from nowhere, and a browser lets no
+      // page from elsewhere open a WebSocket to the machine itself.
+      await page.goto(url);
+      await page.addScriptTag({ type: "module", url: DRIVER });
+      await page.waitForFunction("window.driver");
+      const call = (method, ...args) =>
+        page.evaluate(([method, args]) => window.driver[method](...args), [method, args]);
+      await call("connect", transport);
+      return {
+        send: (channel, body, key) => call("send", channel, body, key),
+        look: () => call("look"),
+        boot: () => call("boot"),
+        async renew() {
+          await login();
+          await call("renew");
+        },
+        close: () => context.close(),
+      };
+    },
+  };
+}
+
+const skip = (!BINARY && "SCROLLBACK_BIN names no server") || (!PLAYWRIGHT && "PLAYWRIGHT names no playwright-core");
+
+test("in a browser", { skip }, async (t) => {
+  const { chromium } = createRequire(import.meta.url)(PLAYWRIGHT);
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  try {
+    for (const scenario of scenarios) {
+      await t.test(scenario.name, async () => {
+        const errors = [];
+        await runScenario(scenario, driverOf(browser, errors));
+        assert.deepEqual(errors, []);
+      });
+    }
+  } finally {
+    await browser.close();
+  }
+});
