@@ -460,8 +460,9 @@ pub(super) struct Watched<'a> {
     /// How much of that is left, in whole seconds.
     pub(super) left_s: u64,
     /// Each channel and how it stands. Not of a renewal.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) status: BTreeMap<String, WatchedNow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) status: Option<BTreeMap<String, WatchedNow>>,
 }
 
 /// How a channel of a watch stands.

@@ -47,7 +47,7 @@ pub(super) async fn set(call: Call) -> Result<Response, Problem> {
     let options = Options { max_delay, lease };
     let kept = call.server.streams.watches().set(user, name, set, options).map_err(too_many)?;
     let status = wanted.into_iter().map(|wanted| wanted.id).zip(standings.into_iter().map(now)).collect();
-    Ok(reply::ok(&shown(name, &kept, head, status)))
+    Ok(reply::ok(&shown(name, &kept, head, Some(status))))
 }
 
 /// `GET /api/watch/NAME`.
@@ -59,7 +59,7 @@ pub(super) async fn show(call: Call) -> Result<Response, Problem> {
         let standings = watch.standings(&views);
         (standings.into_iter().map(|(channel, stands)| (id(channel), now(stands))).collect(), views.at())
     };
-    Ok(reply::ok(&shown(name(&call)?, &watch, head, status)))
+    Ok(reply::ok(&shown(name(&call)?, &watch, head, Some(status))))
 }
 
 /// `POST /api/watch/NAME/renew`.
@@ -68,7 +68,7 @@ pub(super) async fn renew(call: Call) -> Result<Response, Problem> {
     let watch = known(&call)?;
     watch.renew();
     let head = call.server.views().at();
-    Ok(reply::ok(&shown(name(&call)?, &watch, head, BTreeMap::new())))
+    Ok(reply::ok(&shown(name(&call)?, &watch, head, None)))
 }
 
 /// `DELETE /api/watch/NAME`: also of what is not there.
@@ -145,7 +145,7 @@ fn shown<'a>(
     name: &'a str,
     watch: &Watch,
     head: Offset,
-    status: BTreeMap<String, WatchedNow>,
+    status: Option<BTreeMap<String, WatchedNow>>,
 ) -> Watched<'a> {
     let kept = watch.kept();
     Watched {

@@ -253,5 +253,8 @@ fn what_breaks_a_rule_is_refused_with_the_reason_and_changes_nothing() {
     let still = owner.get("/api/watch/w").ok(200);
     assert_eq!((&still["epoch"], &still["status"]), (&kept["epoch"], &kept["status"]));
     let empty = set(&mut owner, "empty", &json!({"watch": []}));
+    assert_eq!(empty["status"], json!({}));
+    let renewed = owner.post("/api/watch/empty/renew", &json!({})).ok(200);
+    assert_eq!((&renewed["epoch"], renewed.get("status")), (&empty["epoch"], None));
     assert_eq!(owner.get("/api/watch/empty/changes").ok(200)["changed"], json!([]), "{empty}");
 }
