@@ -490,7 +490,7 @@ pub(super) struct WatchChanges {
     /// All that changed up to here is told.
     pub(super) head: u64,
     /// What to poll after next.
-    #[schema(pattern = "^[0-9]{1,20}-[0-9a-f]{8}$")]
+    #[schema(pattern = "^[0-9]{1,16}[.][0-9]{1,20}-[0-9a-f]{8}$")]
     pub(super) next: String,
 }
 

@@ -15,8 +15,8 @@ use super::{body, reply};
 use crate::ids::{self, IdKind};
 use crate::streams::http as transport;
 use crate::streams::watches::{
-    CHANNELS_MAX, DELAY_DEFAULT, DELAY_MAX, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, NAME_LENGTH_MAX, Options,
-    Refused, Set, TooManyWatches, Wanted, Watch, WatchPolled, WatchSse,
+    CHANNELS_MAX, DELAY_DEFAULT, DELAY_MAX, Kept, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, NAME_LENGTH_MAX,
+    Options, Refused, Set, TooManyWatches, Wanted, Watch, WatchPolled, WatchSse,
 };
 
 /// `PUT /api/watch/NAME`.
@@ -47,28 +47,28 @@ pub(super) async fn set(call: Call) -> Result<Response, Problem> {
     let options = Options { max_delay, lease };
     let kept = call.server.streams.watches().set(user, name, set, options).map_err(too_many)?;
     let status = wanted.into_iter().map(|wanted| wanted.id).zip(standings.into_iter().map(now)).collect();
-    Ok(reply::ok(&shown(name, &kept, head, Some(status))))
+    Ok(reply::ok(&shown(name, kept, head, Some(status))))
 }
 
 /// `GET /api/watch/NAME`.
 pub(super) async fn show(call: Call) -> Result<Response, Problem> {
     let watch = known(&call)?;
-    let (status, head) = {
+    let (kept, status, head) = {
         let views = call.server.views();
         let id = |channel| ids::show(IdKind::Channel, channel, views.origins());
-        let standings = watch.standings(&views);
-        (standings.into_iter().map(|(channel, stands)| (id(channel), now(stands))).collect(), views.at())
+        let (kept, standings) = watch.standings(&views);
+        let status = standings.into_iter().map(|(channel, stands)| (id(channel), now(stands))).collect();
+        (kept, status, views.at())
     };
-    Ok(reply::ok(&shown(name(&call)?, &watch, head, Some(status))))
+    Ok(reply::ok(&shown(name(&call)?, kept, head, Some(status))))
 }
 
 /// `POST /api/watch/NAME/renew`.
 pub(super) async fn renew(call: Call) -> Result<Response, Problem> {
     body::parse::<Nothing>(&call.body)?;
-    let watch = known(&call)?;
-    watch.renew();
+    let kept = known(&call)?.renew().ok_or_else(unknown)?;
     let head = call.server.views().at();
-    Ok(reply::ok(&shown(name(&call)?, &watch, head, None)))
+    Ok(reply::ok(&shown(name(&call)?, kept, head, None)))
 }
 
 /// `DELETE /api/watch/NAME`: also of what is not there.
@@ -81,7 +81,7 @@ pub(super) async fn end(call: Call) -> Result<Response, Problem> {
 pub(super) async fn events(mut call: Call) -> Result<Response, Problem> {
     let watch = known(&call)?;
     let header = transport::last_event_id(&call.headers)?.map(<[u8]>::to_vec);
-    let after = after(&mut call, "resume_point", header.as_deref()).await?;
+    let after = after(&mut call, &watch, "resume_point", header.as_deref()).await?;
     transport::refuse_while_ending(&call.server.streams)?;
     let (streams, reader) = (Arc::clone(&call.server.streams), Arc::new(Opener::of(&call)?));
     let stream = WatchSse::new(streams, reader, &watch, after).ok_or_else(unknown)?;
@@ -93,7 +93,7 @@ pub(super) async fn changes(mut call: Call) -> Result<Response, Problem> {
     let watch = known(&call)?;
     let wait_max = call.server.node.settings.streams.poll_wait_max.as_secs();
     let wait = call.query.take_number("wait", 0, wait_max)?.unwrap_or(0);
-    let after = after(&mut call, "after", None).await?;
+    let after = after(&mut call, &watch, "after", None).await?;
     transport::refuse_while_ending(&call.server.streams)?;
     let reader = Arc::new(Opener::of(&call)?);
     let polled = call.server.streams.poll_watch(reader, &watch, after, Duration::from_secs(wait)).await;
@@ -102,11 +102,18 @@ pub(super) async fn changes(mut call: Call) -> Result<Response, Problem> {
         WatchPolled::Revoked => Err(Problem::plain(Code::Unauthenticated)),
         WatchPolled::Replaced => Err(Problem::plain(Code::WatchReplaced)),
         WatchPolled::Unwatched => Err(unknown()),
+        WatchPolled::Ending => Err(transport::draining()),
     }
 }
 
-/// Up to where a reader says that it was told all. What another log's past says counts for nothing, so that all is told again.
-async fn after(call: &mut Call, parameter: &str, header: Option<&[u8]>) -> Result<Offset, Problem> {
+/// Up to where a reader says that it was told all: `EPOCH.TOKEN` as a watch gives it, or an offset or a resume token. What is of
+/// another setting of the watch, or of another log's past, counts for nothing, so that all is told again.
+async fn after(
+    call: &mut Call,
+    watch: &Watch,
+    parameter: &str,
+    header: Option<&[u8]>,
+) -> Result<Offset, Problem> {
     let asked = call.query.take(parameter)?;
     std::mem::take(&mut call.query).finish()?;
     let text = match header {
@@ -114,9 +121,14 @@ async fn after(call: &mut Call, parameter: &str, header: Option<&[u8]>) -> Resul
         None => asked,
     };
     let Some(text) = text else { return Ok(Offset::BEGINNING) };
-    let ResumePoint { offset, tag } =
-        ResumePoint::parse(&text).ok_or(Problem::plain(Code::BadResumePoint))?;
+    let bad = || Problem::plain(Code::BadResumePoint);
+    let (epoch, token) = match text.split_once('.') {
+        Some((epoch, token)) => (Some(epoch.parse::<u64>().map_err(|_| bad())?), token),
+        None => (None, &*text),
+    };
+    let ResumePoint { offset, tag } = ResumePoint::parse(token).ok_or_else(bad)?;
     let is_ours = match tag {
+        _ if epoch.is_some_and(|epoch| epoch != watch.epoch()) => false,
         _ if offset > call.server.node.log.head().offset => false,
         Some(tag) => {
             call.server.blocking(move |server| Ok(server.node.log.tag_at(offset)?)).await? == Some(tag)
@@ -143,11 +155,10 @@ fn name(call: &Call) -> Result<&str, Problem> {
 
 fn shown<'a>(
     name: &'a str,
-    watch: &Watch,
+    kept: Kept,
     head: Offset,
     status: Option<BTreeMap<String, WatchedNow>>,
 ) -> Watched<'a> {
-    let kept = watch.kept();
     Watched {
         name,
         epoch: kept.epoch,

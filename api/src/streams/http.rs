@@ -99,7 +99,7 @@ pub(crate) fn refuse_while_ending(streams: &Streams) -> Result<(), Problem> {
     }
 }
 
-fn draining() -> Problem {
+pub(crate) fn draining() -> Problem {
     Problem::plain(Code::Draining).retry_after(Duration::from_secs(1))
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::chunk::LAST_CHUNK;
-use super::control::{self, Bye};
+use super::control::Bye;
 use super::line::{End, Line, Waiter};
-use super::{Chunk, Position, Streams};
+use super::{Chunk, Streams};
 use crate::socket::Socket;
 
 /// How a stream's bytes are delimited.
@@ -74,10 +74,10 @@ impl Outlet {
         Err(End::Told(reason))
     }
 
-    /// Tells the client why the stream ends, and where it stands.
-    pub(super) async fn say_goodbye(&mut self, reason: Bye, place: Option<Position>) {
+    /// Ends the stream for this reason, with this last frame.
+    pub(super) async fn say_goodbye(&mut self, reason: Bye, bye: &Chunk) {
         self.streams.figures.stream_ended(reason);
-        let mut bytes = Vec::from(self.framed(&control::bye(reason, place)));
+        let mut bytes = Vec::from(self.framed(bye));
         if self.framing == Framing::Chunked {
             bytes.extend_from_slice(LAST_CHUNK);
         }

@@ -129,7 +129,8 @@ impl Running {
         if self.outlet.line.is_torn() {
             subscription.confirm();
         }
-        self.outlet.say_goodbye(reason, subscription.given()).await;
+        let bye = control::bye(reason, subscription.given());
+        self.outlet.say_goodbye(reason, &bye).await;
     }
 }
 

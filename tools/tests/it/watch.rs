@@ -59,7 +59,10 @@ fn a_watch_tells_that_channels_change_and_nothing_of_what() {
     let expected = json!({"type": "changed", "epoch": kept["epoch"],
         "changed": [{"id": one, "offset": said["offset"]}], "head": said["offset"]});
     assert_eq!(frame.json(), expected);
-    assert_is_token(&frame.id.expect("a place to go on from"));
+    let id = frame.id.expect("a place to go on from");
+    let (epoch, token) = id.split_once('.').expect("an epoch and a token");
+    assert_eq!(epoch, kept["epoch"].to_string());
+    assert_is_token(token);
     let deleted = owner.delete(&format!("/api/messages/{}", text(&said, "id"))).ok(200);
     assert_eq!(notice(&mut watcher), json!([{"id": one, "offset": deleted["offset"]}]));
     owner.delete(&format!("/api/channels/{one}")).ok(200);
@@ -140,6 +143,14 @@ fn after_a_kill_a_watch_is_set_again_and_tells_what_its_client_does_not_know() {
     let later = owner.say(&channels[2], "later");
     let mut again = stream(&owner, "w", id.as_deref());
     assert_eq!(notice(&mut again), json!([{"id": channels[2], "offset": later["offset"]}]));
+    // Where somebody stood in another setting says nothing of this one: EventSource comes back with it by itself.
+    let id = again.last_id.clone();
+    set(&mut owner, "w", &json!({"watch": wanted(&known)}));
+    let mut anew = stream(&owner, "w", id.as_deref());
+    let expected = [(&channels[1], newest), (&channels[2], number(&later, "offset"))];
+    let expected: Value =
+        expected.map(|(id, offset)| json!({"id": id, "offset": offset})).into_iter().collect();
+    assert_eq!(notice(&mut anew), expected);
     let beyond = set(&mut owner, "w", &json!({"watch": wanted(&[known[0], newest, 1_000_000])}));
     assert_eq!(beyond["status"][&channels[2]], json!({"ok": false, "code": "ahead"}));
 }

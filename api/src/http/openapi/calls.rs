@@ -483,14 +483,14 @@ pub(super) static CALLS: &[Described] = &[
             (
                 "resume_point",
                 || ParameterIn::Query,
-                "An offset or a resume token up to which all was told; what the watch was set with if not given.",
-                resume_token,
+                "Up to where all was told: as the watch gave it, or an offset or a resume token; what the watch was set with if not given.",
+                watched_up_to,
             ),
             (
                 "Last-Event-ID",
                 || ParameterIn::Header,
                 "The same, and stronger than `resume_point`.",
-                resume_token,
+                watched_up_to,
             ),
         ],
         answers: (200, "text/event-stream", Some(text)),
@@ -504,8 +504,8 @@ pub(super) static CALLS: &[Described] = &[
             (
                 "after",
                 || ParameterIn::Query,
-                "An offset or a resume token up to which all was told; what the watch was set with if not given.",
-                resume_token,
+                "Up to where all was told: as the watch gave it, or an offset or a resume token; what the watch was set with if not given.",
+                watched_up_to,
             ),
             (
                 "wait",
@@ -619,6 +619,10 @@ fn cursor_or_oldest() -> RefOr<Schema> {
 
 fn resume_token() -> RefOr<Schema> {
     patterned("^(0|[1-9][0-9]{0,18})(-[0-9a-f]{8})?$")
+}
+
+fn watched_up_to() -> RefOr<Schema> {
+    patterned("^([0-9]{1,16}[.])?(0|[1-9][0-9]{0,18})(-[0-9a-f]{8})?$")
 }
 
 fn resume_point() -> RefOr<Schema> {

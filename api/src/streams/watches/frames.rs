@@ -8,7 +8,7 @@ use scrollback_projections::Origins;
 
 use super::set::Change;
 use crate::ids::{self, IdKind};
-use crate::streams::{Chunk, Position};
+use crate::streams::{Bye, Chunk, Position};
 
 /// The first frame.
 pub(super) fn hello(epoch: u64, head: Offset, retry: Duration) -> Chunk {
@@ -26,7 +26,7 @@ pub(super) fn changed(
     is_last: bool,
     origins: &Origins,
 ) -> Chunk {
-    let id = if is_last { format!("id: {at}\n") } else { String::new() };
+    let id = if is_last { format!("id: {}\n", place(epoch, at)) } else { String::new() };
     chunk(&format!(
         "{id}event: changed\ndata: {{\"type\":\"changed\",\"epoch\":{epoch},\"changed\":{},\"head\":{}}}\n\n",
         list(changes, origins),
@@ -34,11 +34,35 @@ pub(super) fn changed(
     ))
 }
 
+/// Where a reader stands: of another setting of the watch it says nothing.
+fn place(epoch: u64, at: Position) -> String {
+    format!("{epoch}.{at}")
+}
+
+/// All up to here was told.
+pub(super) fn checkpoint(epoch: u64, at: Position) -> Chunk {
+    chunk(&format!(
+        "id: {}\nevent: checkpoint\ndata: {{\"type\":\"checkpoint\",\"offset\":{}}}\n\n",
+        place(epoch, at),
+        at.offset
+    ))
+}
+
+/// The last frame.
+pub(super) fn bye(reason: Bye, epoch: u64, at: Position) -> Chunk {
+    let code = reason.code().map_or_else(String::new, |code| format!(",\"code\":\"{code}\""));
+    chunk(&format!(
+        "event: bye\ndata: {{\"type\":\"bye\",\"reason\":\"{}\"{code},\"offset\":{},\"resume_point\":\"{}\"}}\n\n",
+        reason.name(),
+        at.offset,
+        place(epoch, at)
+    ))
+}
+
 /// The answer to a poll: who has got it stands at `at`.
 pub(super) fn page(epoch: u64, changes: &[Change], at: Position, origins: &Origins) -> Vec<u8> {
-    let changed = list(changes, origins);
-    format!("{{\"epoch\":{epoch},\"changed\":{changed},\"head\":{},\"next\":\"{at}\"}}", at.offset)
-        .into_bytes()
+    let (changed, head, next) = (list(changes, origins), at.offset, place(epoch, at));
+    format!("{{\"epoch\":{epoch},\"changed\":{changed},\"head\":{head},\"next\":\"{next}\"}}").into_bytes()
 }
 
 fn list(changes: &[Change], origins: &Origins) -> String {

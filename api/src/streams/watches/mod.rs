@@ -18,8 +18,8 @@ mod sse;
 use std::time::Duration;
 
 pub use poll::WatchPolled;
-pub use registry::{TooManyWatches, Watch, Watches};
-pub use set::{Refused, Set, Wanted};
+pub use registry::{Kept, TooManyWatches, Watch, Watches};
+pub use set::{Refused, Set, Standing, Wanted};
 pub use sse::WatchSse;
 
 /// The most channels of one watch.

@@ -23,6 +23,19 @@ pub enum WatchPolled {
     Replaced,
     /// There is no such watch, or no more.
     Unwatched,
+    /// The server ends its streams, before it could look.
+    Ending,
+}
+
+impl From<Bye> for WatchPolled {
+    fn from(reason: Bye) -> WatchPolled {
+        match reason {
+            Bye::Revoked | Bye::Excluded => WatchPolled::Revoked,
+            Bye::Replaced => WatchPolled::Replaced,
+            Bye::Unwatched => WatchPolled::Unwatched,
+            Bye::Shutdown | Bye::Slow | Bye::Storage | Bye::Damaged => WatchPolled::Ending,
+        }
+    }
 }
 
 impl Streams {
@@ -44,18 +57,24 @@ impl Streams {
             match reading.step() {
                 Step::Changed(changes, at) => break (changes, at),
                 Step::CaughtUp(_) | Step::Checkpoint(_) | Step::Heartbeat => {}
+                // The pulse that lets it look is on its way.
+                Step::Wait(until) if !reading.has_looked() => reading.wait(until).await,
                 Step::Wait(until) => {
-                    let woken = timeout_at(deadline, reading.wait(until)).await;
-                    if woken.is_err() && reading.has_looked() {
+                    if timeout_at(deadline, reading.wait(until)).await.is_err() {
                         break (Vec::new(), reading.at());
                     }
                 }
-                Step::Ended(Bye::Revoked) => return WatchPolled::Revoked,
-                Step::Ended(Bye::Replaced) => return WatchPolled::Replaced,
-                Step::Ended(Bye::Unwatched) => return WatchPolled::Unwatched,
-                Step::Ended(_) => break (Vec::new(), reading.at()),
+                Step::Ended(Bye::Shutdown | Bye::Storage) if reading.has_looked() => {
+                    break (Vec::new(), reading.at());
+                }
+                Step::Ended(reason) => return reason.into(),
             }
         };
-        WatchPolled::Page(frames::page(reading.readership.epoch, &changes, at, &self.origins()))
+        let page = frames::page(reading.readership.epoch, &changes, at, &self.origins());
+        // As late as can be: what was set or ended meanwhile was not for this poll.
+        match reading.over().filter(|reason| *reason != Bye::Storage) {
+            Some(reason) => reason.into(),
+            None => WatchPolled::Page(page),
+        }
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Reading {
     seen: Offset,
     /// The published head when the views were last looked at.
     at: Position,
+    /// The same of the look whose changes are all told.
+    given: Position,
     /// Where the client knows that it stands.
     told: Offset,
     /// Whether the views were looked at, and whether that was said.
@@ -46,6 +48,8 @@ pub(super) struct Reading {
     /// When the next notice may be given.
     next_at: Option<Instant>,
     beat: u64,
+    /// Whether nobody is left who could wake it.
+    is_left: bool,
 }
 
 impl Reading {
@@ -67,15 +71,22 @@ impl Reading {
             pulses,
             seen: after,
             at: Position::BEGINNING,
+            given: Position::BEGINNING,
             told: after,
             looked: false,
             caught_up: false,
             next_at: None,
             beat,
+            is_left: false,
         })
     }
 
-    /// Where a reader stands that has been told all that it was given; the beginning before it was given anything.
+    /// Where a reader stands that has been told what all steps before the newest have given; the beginning before that.
+    pub(super) fn given(&self) -> Position {
+        self.given
+    }
+
+    /// Where it stands once it is told what the newest step has given.
     pub(super) fn at(&self) -> Position {
         self.at
     }
@@ -93,24 +104,15 @@ impl Reading {
 
     /// What to do next. All that the step before gave is told.
     pub(super) fn step(&mut self) -> Step {
+        self.given = self.at;
         let pulse = *self.pulses.borrow_and_update();
         if let Some(reason) = self.over() {
             return Step::Ended(reason);
         }
-        if pulse.ending == Some(Ending::Shutdown) {
+        if pulse.ending == Some(Ending::Shutdown) || self.is_left {
             return Step::Ended(Bye::Shutdown);
         }
-        if !self.looked || pulse.head.offset > self.at.offset {
-            let now = Instant::now();
-            if let Some(next) = self.next_at.filter(|next| *next > now) {
-                return Step::Wait(Some(next));
-            }
-            if let Some(changes) = self.look() {
-                self.next_at = Some(now + self.readership.max_delay());
-                self.told = self.at.offset;
-                return Step::Changed(changes, self.at);
-            }
-        }
+        // Before it looks again, or whoever watches what always changes would be told nothing else.
         if self.looked && !self.caught_up {
             self.caught_up = true;
             return Step::CaughtUp(self.at);
@@ -125,21 +127,46 @@ impl Reading {
             }
             return Step::Heartbeat;
         }
-        Step::Wait(None)
+        if self.looked && pulse.head.offset <= self.at.offset {
+            return Step::Wait(None);
+        }
+        let now = Instant::now();
+        if let Some(next) = self.next_at.filter(|next| *next > now) {
+            return Step::Wait(Some(next));
+        }
+        let had_looked = self.looked;
+        match self.look() {
+            Err(reason) => Step::Ended(reason),
+            Ok(Some(changes)) => {
+                self.next_at = Some(now + self.readership.max_delay());
+                self.told = self.at.offset;
+                Step::Changed(changes, self.at)
+            }
+            // The first time there is something to say all the same.
+            Ok(None) if self.looked && !had_looked => {
+                self.caught_up = true;
+                Step::CaughtUp(self.at)
+            }
+            Ok(None) => Step::Wait(None),
+        }
     }
 
     /// Looks at the views; none if nothing has changed. Views can be ahead of what is published, for a moment: then the pulse
     /// that publishes it is on its way, and nothing is told before.
-    fn look(&mut self) -> Option<Vec<Change>> {
+    ///
+    /// # Errors
+    /// Why it is over.
+    fn look(&mut self) -> Result<Option<Vec<Change>>, Bye> {
         // Before the views, so that all up to it is in them.
         let head = Position::from(self.streams.log.head());
         let (at, changes) =
             self.streams.look(|views| (views.at(), self.readership.changes(views, self.seen)));
+        let changes = changes?;
         if at > self.streams.log.head().offset {
-            return None;
+            return Ok(None);
         }
         (self.looked, self.seen, self.at) = (true, at, head);
-        (!changes.is_empty()).then_some(changes)
+        Ok((!changes.is_empty()).then_some(changes))
     }
 
     /// Waits until there may be something to do.
@@ -151,8 +178,7 @@ impl Reading {
             }
         };
         tokio::select! {
-            // An error is that the server has stopped, which is seen at the next step.
-            _ = self.pulses.changed() => {}
+            changed = self.pulses.changed() => self.is_left |= changed.is_err(),
             _ = self.readership.touched.changed() => {}
             () = held => {}
         }

@@ -10,8 +10,8 @@ use scrollback_projections::Views;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::set::{Change, Set};
-use super::{Options, Refused};
+use super::Options;
+use super::set::{Change, Set, Standing};
 use crate::streams::Bye;
 
 /// The most watches of a user, and the most channels in all of them.
@@ -34,8 +34,9 @@ struct State {
     options: Options,
     /// Counts the streams that have read it, of which the newest counts.
     streams: u64,
-    /// Whether the newest of them still reads.
-    is_read: bool,
+    /// Whether the newest of them still reads, and how many polls wait.
+    is_streamed: bool,
+    polls: u32,
     expires_at: Instant,
     is_over: bool,
 }
@@ -43,11 +44,16 @@ struct State {
 impl State {
     /// Whether its lease has ended, or it was ended.
     fn is_over(&self) -> bool {
-        self.is_over || (!self.is_read && Instant::now() >= self.expires_at)
+        self.is_over || (!self.is_streamed && self.polls == 0 && Instant::now() >= self.expires_at)
     }
 
     fn renew(&mut self) {
         self.expires_at = Instant::now() + self.options.lease;
+    }
+
+    fn kept(&self) -> Kept {
+        let left = self.expires_at.saturating_duration_since(Instant::now());
+        Kept { epoch: self.epoch, options: self.options, left }
     }
 }
 
@@ -94,9 +100,12 @@ impl Watch {
         state.renew();
         let stream = as_stream.then(|| {
             state.streams += 1;
-            state.is_read = true;
+            state.is_streamed = true;
             state.streams
         });
+        if stream.is_none() {
+            state.polls += 1;
+        }
         let epoch = state.epoch;
         drop(state);
         if as_stream {
@@ -105,22 +114,28 @@ impl Watch {
         Some(Readership { watch: Arc::clone(self), epoch, stream, touched })
     }
 
-    /// How it is kept.
+    /// Which setting of it is in force.
     #[must_use]
-    pub fn kept(&self) -> Kept {
-        let State { epoch, options, expires_at, .. } = *self.lock();
-        Kept { epoch, options, left: expires_at.saturating_duration_since(Instant::now()) }
+    pub fn epoch(&self) -> u64 {
+        self.lock().epoch
     }
 
-    /// Keeps it for its lease from now on.
-    pub fn renew(&self) -> Kept {
-        self.lock().renew();
-        self.kept()
+    /// Keeps it for its lease from now on. None if it is over.
+    #[must_use]
+    pub fn renew(&self) -> Option<Kept> {
+        let mut state = self.lock();
+        if state.is_over() {
+            return None;
+        }
+        state.renew();
+        Some(state.kept())
     }
 
-    /// How its channels stand.
-    pub fn standings(&self, views: &Views) -> Vec<(Offset, Result<Offset, Refused>)> {
-        self.lock().set.standings(views, self.user)
+    /// How it is kept, and how its channels stand.
+    #[must_use]
+    pub fn standings(&self, views: &Views) -> (Kept, Vec<Standing>) {
+        let state = self.lock();
+        (state.kept(), state.set.standings(views, self.user))
     }
 }
 
@@ -146,8 +161,15 @@ impl Readership {
     }
 
     /// What its reader is to be told that has been told all up to `seen`.
-    pub(super) fn changes(&self, views: &Views, seen: Offset) -> Vec<Change> {
-        self.watch.lock().set.changes(views, self.watch.user, seen)
+    ///
+    /// # Errors
+    /// Why it is over: of what was set since, this reader knows nothing.
+    pub(super) fn changes(&self, views: &Views, seen: Offset) -> Result<Vec<Change>, Bye> {
+        let mut state = self.watch.lock();
+        match self.over_by(&state) {
+            Some(reason) => Err(reason),
+            None => Ok(state.set.changes(views, self.watch.user, seen)),
+        }
     }
 
     pub(super) fn max_delay(&self) -> Duration {
@@ -164,7 +186,10 @@ impl Drop for Readership {
         let mut state = self.watch.lock();
         if self.over_by(&state).is_none() {
             state.renew();
-            state.is_read &= self.stream.is_none();
+            match self.stream {
+                Some(_) => state.is_streamed = false,
+                None => state.polls -= 1,
+            }
         }
     }
 }
@@ -178,7 +203,7 @@ pub struct TooManyWatches;
 pub struct Watches {
     known: Mutex<HashMap<Offset, HashMap<String, Arc<Watch>>>>,
     /// Never given twice, also when a watch is ended and set again: so a straggler is known by its epoch. Begins anywhere, so
-    /// that it is not that of before a restart either.
+    /// that it is hardly that of before a restart either.
     next_epoch: AtomicU64,
 }
 
@@ -194,13 +219,7 @@ impl Watches {
     ///
     /// # Errors
     /// When the user would have too many.
-    pub fn set(
-        &self,
-        user: Offset,
-        name: &str,
-        set: Set,
-        options: Options,
-    ) -> Result<Arc<Watch>, TooManyWatches> {
+    pub fn set(&self, user: Offset, name: &str, set: Set, options: Options) -> Result<Kept, TooManyWatches> {
         let mut known = self.lock();
         let of_user = known.entry(user).or_default();
         let others = || of_user.iter().filter(|(other, watch)| *other != name && !watch.lock().is_over());
@@ -210,7 +229,17 @@ impl Watches {
         }
         let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
         let expires_at = Instant::now() + options.lease;
-        let new = State { epoch, set, options, streams: 0, is_read: false, expires_at, is_over: false };
+        let new = State {
+            epoch,
+            set,
+            options,
+            streams: 0,
+            is_streamed: false,
+            polls: 0,
+            expires_at,
+            is_over: false,
+        };
+        let kept = new.kept();
         if let Some(watch) = of_user.get(name) {
             {
                 let mut state = watch.lock();
@@ -219,11 +248,11 @@ impl Watches {
                 *state = State { streams, ..new };
             }
             watch.touch();
-            return Ok(Arc::clone(watch));
+            return Ok(kept);
         }
         let watch = Arc::new(Watch { user, state: Mutex::new(new), touched: watch::Sender::new(0) });
-        of_user.insert(name.to_owned(), Arc::clone(&watch));
-        Ok(watch)
+        of_user.insert(name.to_owned(), watch);
+        Ok(kept)
     }
 
     /// The watch of this name, if there is one.
@@ -251,7 +280,12 @@ impl Watches {
     /// Lets those go whose lease has ended.
     pub(in crate::streams) fn sweep(&self) {
         self.lock().retain(|_, of_user| {
-            of_user.retain(|_, watch| !watch.lock().is_over());
+            of_user.retain(|_, watch| {
+                let mut state = watch.lock();
+                // Whoever still holds it finds it ended: what nobody can find any more must not live on.
+                state.is_over = state.is_over();
+                !state.is_over
+            });
             !of_user.is_empty()
         });
     }
@@ -282,7 +316,10 @@ mod tests {
     const OPTIONS: Options = Options { max_delay: DELAY_DEFAULT, lease: LEASE_MIN };
 
     fn set(watches: &Watches, name: &str) -> Arc<Watch> {
-        watches.set(ADA, name, Set::default(), OPTIONS).unwrap()
+        let kept = watches.set(ADA, name, Set::default(), OPTIONS).unwrap();
+        let watch = watches.get(ADA, name).unwrap();
+        assert_eq!(watch.epoch(), kept.epoch);
+        watch
     }
 
     #[tokio::test(start_paused = true)]
@@ -294,8 +331,8 @@ mod tests {
         let second = watch.read(true).unwrap();
         first.touched.changed().await.unwrap();
         assert_eq!((first.over(), second.over(), poll.over()), (Some(Bye::Replaced), None, None));
-        let before = watch.kept().epoch;
-        assert!(Arc::ptr_eq(&watch, &set(&watches, "w")) && watch.kept().epoch > before);
+        let before = watch.epoch();
+        assert!(Arc::ptr_eq(&watch, &set(&watches, "w")) && watch.epoch() > before);
         for reader in [&first, &second, &poll] {
             assert!(reader.turn().is_none() && reader.over() == Some(Bye::Replaced));
         }
@@ -307,7 +344,7 @@ mod tests {
         assert_eq!((third.over(), third.turn().is_none()), (Some(Bye::Unwatched), true));
         assert!(watches.get(ADA, "w").is_none());
         watches.end(ADA, "w");
-        assert!(set(&watches, "w").kept().epoch > third.epoch && third.over() == Some(Bye::Unwatched));
+        assert!(set(&watches, "w").epoch() > third.epoch && third.over() == Some(Bye::Unwatched));
     }
 
     #[tokio::test(start_paused = true)]
@@ -316,21 +353,25 @@ mod tests {
         let watch = set(&watches, "w");
         let (almost, whole) = (LEASE_MIN - Duration::from_secs(1), LEASE_MIN);
         tokio::time::advance(almost).await;
-        assert_eq!(watches.get(ADA, "w").unwrap().renew().left, LEASE_MIN);
+        assert_eq!(watches.get(ADA, "w").unwrap().renew().unwrap().left, LEASE_MIN);
         tokio::time::advance(almost).await;
         drop(watch.read(false).unwrap());
         tokio::time::advance(almost).await;
-        let stream = watch.read(true).unwrap();
-        tokio::time::advance(3 * whole).await;
-        assert_eq!(watches.count(), (1, 0));
-        drop(stream);
+        for as_stream in [true, false] {
+            let reader = watch.read(as_stream).unwrap();
+            tokio::time::advance(3 * whole).await;
+            watches.sweep();
+            assert_eq!((watches.count(), reader.over()), ((1, 0), None));
+        }
         tokio::time::advance(almost).await;
         assert!(watches.get(ADA, "w").is_some() && watches.get(BOB, "w").is_none());
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(watches.get(ADA, "w").is_none() && watch.read(true).is_none());
         assert_eq!(watches.count(), (0, 0));
+        let held = Arc::clone(&watches.lock()[&ADA]["w"]);
         watches.sweep();
         assert!(watches.lock().is_empty());
+        assert!(held.renew().is_none() && held.read(false).is_none(), "it does not come back");
     }
 
     #[test]

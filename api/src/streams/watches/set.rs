@@ -59,6 +59,9 @@ impl Gone {
     }
 }
 
+/// A channel, and how it stands: the offset of its newest record, or why it is not watched.
+pub type Standing = (Offset, Result<Offset, Refused>);
+
 /// What a reader is told of one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
@@ -152,7 +155,7 @@ impl Set {
     }
 
     /// How each channel stands, the oldest first.
-    pub fn standings(&self, views: &Views, user: Offset) -> Vec<(Offset, Result<Offset, Refused>)> {
+    pub fn standings(&self, views: &Views, user: Offset) -> Vec<Standing> {
         let stands = |(channel, entry): (&Offset, &Entry)| {
             let stands = if entry.gone.is_some() { None } else { standing(views, user, *channel).ok() };
             (*channel, stands.ok_or(Refused::NotFound))

@@ -17,7 +17,7 @@ use super::set::Change;
 use crate::socket::Socket;
 use crate::streams::line::{End, Waiter};
 use crate::streams::outlet::{Framing, Outlet};
-use crate::streams::{Position, Reader, Streams, control};
+use crate::streams::{Bye, Position, Reader, Streams, control};
 
 /// The most changes of one frame.
 const CHANGES_MAX: usize = 1_000;
@@ -71,7 +71,9 @@ impl WatchSse {
         let mut running = Running { reading, outlet: Outlet::open(streams, socket, framing) };
         let Err(end) = running.talk(head).await;
         if let End::Told(reason) = end {
-            running.outlet.say_goodbye(reason, Some(running.reading.at())).await;
+            let Running { reading, outlet } = &mut running;
+            let bye = frames::bye(reason, reading.readership.epoch, reading.given());
+            outlet.say_goodbye(reason, &bye).await;
         }
         running.outlet.line.tally.tell(&end, None);
     }
@@ -87,7 +89,10 @@ impl Running {
             match reading.step() {
                 Step::Changed(changes, at) => tell(outlet, reading, &changes, at).await?,
                 Step::CaughtUp(at) => outlet.send(&control::caught_up(at), reading).await?,
-                Step::Checkpoint(at) => outlet.send(&control::checkpoint(at), reading).await?,
+                Step::Checkpoint(at) => {
+                    let checkpoint = frames::checkpoint(reading.readership.epoch, at);
+                    outlet.send(&checkpoint, reading).await?;
+                }
                 Step::Heartbeat => {
                     let heartbeat = outlet.streams.heartbeat.clone();
                     outlet.send(&heartbeat, reading).await?;
@@ -111,9 +116,14 @@ async fn tell(
     while let Some(part) = parts.next() {
         let chunk = frames::changed(epoch, part, at, parts.peek().is_none(), &origins);
         let mut bytes = outlet.framed(&chunk);
-        let Some(begun) = reading.by_right(|| outlet.line.begin(&mut bytes)) else { return Ok(()) };
-        if !begun? && !outlet.line.go_on(bytes, reading).await? {
-            return Ok(());
+        let begun = reading.by_right(|| outlet.line.begin(&mut bytes));
+        let sent = match begun {
+            Some(begun) => begun? || outlet.line.go_on(bytes, reading).await?,
+            None => false,
+        };
+        if !sent {
+            // Not all of it is told, so that is the end, and not one step more.
+            return Err(End::Told(reading.over().unwrap_or(Bye::Replaced)));
         }
         outlet.line.tally.events += part.len() as u64;
     }
