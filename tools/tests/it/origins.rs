@@ -24,7 +24,7 @@ fn unsafe_calls(client: &mut Client, fill: &dyn Fn(&str) -> String) -> Vec<(Stri
 }
 
 /// All that anybody can see.
-fn state(client: &mut Client) -> [Value; 4] {
+fn state(client: &mut Client) -> [Value; 5] {
     let boot = client.get("/api/boot").ok(200);
     let events = Value::from(client.poll_all("0"));
     let tokens: Vec<Value> = client.get("/api/tokens").ok(200)["tokens"]
@@ -33,7 +33,8 @@ fn state(client: &mut Client) -> [Value; 4] {
         .iter()
         .map(|token| json!([token["id"], token["label"]]))
         .collect();
-    [boot, events, tokens.into(), client.get("/api/users").ok(200)]
+    let watch = client.get("/api/watch/kept").ok(200)["epoch"].clone();
+    [boot, events, tokens.into(), client.get("/api/users").ok(200), watch]
 }
 
 #[test]
@@ -42,6 +43,7 @@ fn no_page_of_another_origin_can_make_a_browser_change_anything() {
     let channel = owner.create_channel("general");
     let message = owner.say(&channel, "still here")["id"].as_str().unwrap().to_owned();
     owner.token("kept");
+    owner.put("/api/watch/kept", &json!({"watch": [{"id": channel}]})).ok(200);
     let token = owner.get("/api/tokens").ok(200)["tokens"][0]["id"].as_str().unwrap().to_owned();
     let user = owner.get("/api/auth/me").ok(200)["id"].as_str().unwrap().to_owned();
     let invitation = owner.post("/api/invite", &json!({})).ok(201)["token"].as_str().unwrap().to_owned();
@@ -53,6 +55,7 @@ fn no_page_of_another_origin_can_make_a_browser_change_anything() {
             "/api/tokens/" => &token,
             "/api/users/" => &user,
             "/api/invite/" => &invitation,
+            "/api/watch/" => "kept",
             _ if !path.contains('{') => return path.to_owned(),
             other => panic!("a new variable part: {other}"),
         };
