@@ -422,11 +422,11 @@ pub(super) struct SetWatch {
     /// The channels; at most 10,000.
     pub(super) watch: Vec<WatchedChannel>,
     /// From one notice to the next it is at least this long, in milliseconds; 250 if not given.
-    #[serde(default, deserialize_with = "some")]
+    #[serde(default, deserialize_with = "whole")]
     #[schema(nullable = false, maximum = 60_000)]
     pub(super) max_delay_ms: Option<u64>,
     /// How long it is kept while nobody reads or renews it, in seconds; 300 if not given.
-    #[serde(default, deserialize_with = "some")]
+    #[serde(default, deserialize_with = "whole")]
     #[schema(nullable = false, minimum = 10, maximum = 3_600)]
     pub(super) lease_s: Option<u64>,
 }
@@ -438,7 +438,7 @@ pub(super) struct WatchedChannel {
     /// Its id.
     pub(super) id: String,
     /// Up to which offset the caller knows it: what is newer is told at once. What there is now if not given.
-    #[serde(default, deserialize_with = "some")]
+    #[serde(default, deserialize_with = "whole")]
     #[schema(nullable = false)]
     pub(super) since: Option<u64>,
 }
@@ -632,6 +632,22 @@ pub(super) struct Deleted<'a> {
     /// The offset of the deletion's record.
     #[schema(minimum = 1)]
     pub(super) offset: u64,
+}
+
+/// A whole number that may be left out but not be null. To JSON 3.0 is one, too.
+fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    /// The first that is no `int64` of the description any more.
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    let number = serde_json::Number::deserialize(deserializer)?;
+    // The cast is exact: what it is asked for is whole and small enough.
+    let whole = number.as_u64().or_else(|| {
+        number
+            .as_f64()
+            .filter(|float| float.fract() == 0.0 && (0.0..END).contains(float))
+            .map(|float| float as u64)
+    });
+    let whole = whole.filter(|whole| i64::try_from(*whole).is_ok());
+    whole.map(Some).ok_or_else(|| serde::de::Error::custom("a number must be whole, from 0 to 2^63 - 1"))
 }
 
 /// A field that may be left out but not be null: whoever passes on a token that is null would else begin anew with all there is.

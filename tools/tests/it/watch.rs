@@ -255,6 +255,9 @@ fn what_breaks_a_rule_is_refused_with_the_reason_and_changes_nothing() {
         json!({"watch": [channel]}),
         json!({"watch": [{"id": channel, "since": null}]}),
         json!({"watch": [], "mode": "events"}),
+        json!({"watch": [], "lease_s": 10.5}),
+        json!({"watch": [{"id": channel, "since": -1}]}),
+        json!({"watch": [{"id": channel, "since": 9_223_372_036_854_775_808_u64}]}),
     ] {
         owner.put("/api/watch/w", &what).refused_as(422, "bad_schema");
     }
@@ -263,7 +266,8 @@ fn what_breaks_a_rule_is_refused_with_the_reason_and_changes_nothing() {
     }
     let still = owner.get("/api/watch/w").ok(200);
     assert_eq!((&still["epoch"], &still["status"]), (&kept["epoch"], &kept["status"]));
-    let empty = set(&mut owner, "empty", &json!({"watch": []}));
+    let empty = set(&mut owner, "empty", &json!({"watch": [], "lease_s": 60.0}));
+    assert_eq!(empty["lease_s"], 60, "to JSON that is a whole number");
     assert_eq!(empty["status"], json!({}));
     let renewed = owner.post("/api/watch/empty/renew", &json!({})).ok(200);
     assert_eq!((&renewed["epoch"], renewed.get("status")), (&empty["epoch"], None));
