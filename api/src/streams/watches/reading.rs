@@ -134,7 +134,6 @@ impl Reading {
         if let Some(next) = self.next_at.filter(|next| *next > now) {
             return Step::Wait(Some(next));
         }
-        let had_looked = self.looked;
         match self.look() {
             Err(reason) => Step::Ended(reason),
             Ok(Some(changes)) => {
@@ -143,7 +142,7 @@ impl Reading {
                 Step::Changed(changes, self.at)
             }
             // The first time there is something to say all the same.
-            Ok(None) if self.looked && !had_looked => {
+            Ok(None) if self.looked && !self.caught_up => {
                 self.caught_up = true;
                 Step::CaughtUp(self.at)
             }

@@ -222,9 +222,9 @@ impl Watches {
     pub fn set(&self, user: Offset, name: &str, set: Set, options: Options) -> Result<Kept, TooManyWatches> {
         let mut known = self.lock();
         let of_user = known.entry(user).or_default();
-        let others = || of_user.iter().filter(|(other, watch)| *other != name && !watch.lock().is_over());
-        let channels: usize = others().map(|(_, watch)| watch.lock().set.len()).sum();
-        if others().count() >= WATCHES_OF_USER_MAX || channels + set.len() > CHANNELS_OF_USER_MAX {
+        let (watches, channels) =
+            counted(of_user.iter().filter(|(other, _)| *other != name).map(|(_, watch)| watch));
+        if watches >= WATCHES_OF_USER_MAX || channels + set.len() > CHANNELS_OF_USER_MAX {
             return Err(TooManyWatches);
         }
         let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
@@ -293,17 +293,20 @@ impl Watches {
     /// How many there are whose lease has not ended, and how many channels they watch.
     #[must_use]
     pub fn count(&self) -> (usize, usize) {
-        let known = self.lock();
-        let all = known.values().flat_map(HashMap::values);
-        all.fold((0, 0), |(watches, channels), watch| {
-            let state = watch.lock();
-            if state.is_over() { (watches, channels) } else { (watches + 1, channels + state.set.len()) }
-        })
+        counted(self.lock().values().flat_map(HashMap::values))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Offset, HashMap<String, Arc<Watch>>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many of these are not over, and how many channels they watch.
+fn counted<'a>(all: impl Iterator<Item = &'a Arc<Watch>>) -> (usize, usize) {
+    all.fold((0, 0), |(watches, channels), watch| {
+        let state = watch.lock();
+        if state.is_over() { (watches, channels) } else { (watches + 1, channels + state.set.len()) }
+    })
 }
 
 #[cfg(test)]
