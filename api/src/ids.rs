@@ -15,6 +15,8 @@ pub enum IdKind {
     Message,
     /// `I`: an invitation.
     Invitation,
+    /// `E`: an event. Our own calls have its offset instead.
+    Event,
 }
 
 impl IdKind {
@@ -26,6 +28,7 @@ impl IdKind {
             IdKind::Channel => 'C',
             IdKind::Message => 'M',
             IdKind::Invitation => 'I',
+            IdKind::Event => 'E',
         }
     }
 }

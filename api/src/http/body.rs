@@ -26,17 +26,27 @@ const RATE_WINDOW: Duration = Duration::from_secs(10);
 pub(super) trait Pieces<B>: warp::Stream<Item = Result<B, warp::Error>> + Send + Unpin {}
 impl<B, S: warp::Stream<Item = Result<B, warp::Error>> + Send + Unpin> Pieces<B> for S {}
 
+/// What a body must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    /// JSON in UTF-8.
+    Json,
+    /// A form, as a query has it.
+    Form,
+}
+
 /// Reads the whole body, after its head has been checked.
 ///
 /// # Errors
 /// 415, 411, 413, 408, 503 when there is no memory for it, or 400 when the client went away.
 pub(super) async fn read<B: Buf>(
     headers: &HeaderMap,
+    media: Media,
     pieces: &mut impl Pieces<B>,
     limits: &ConnectionLimits,
     held: &mut Held,
 ) -> Result<Bytes, Problem> {
-    check_media_type(headers)?;
+    check_media_type(headers, media)?;
     let Some(length) = length(headers) else {
         return Err(Problem::new(Code::LengthRequired, "send the body with a Content-Length"));
     };
@@ -99,23 +109,29 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem
     Err(Problem::new(Code::NotJson, "the body is not one JSON value"))
 }
 
-fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_media_type(headers: &HeaderMap, media: Media) -> Result<(), Problem> {
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let mut parts = given.split(';').map(str::trim);
-    let json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+    let (wanted, told) = match media {
+        Media::Json => {
+            ("application/json", "send `content-type: application/json`, in UTF-8, not compressed")
+        }
+        Media::Form => (
+            "application/x-www-form-urlencoded",
+            "send `content-type: application/x-www-form-urlencoded`, in UTF-8, not compressed",
+        ),
+    };
+    let right = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(wanted));
     let utf8 = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
             value.trim_matches('"').eq_ignore_ascii_case("utf-8")
         }
         _ => true,
     });
-    if json && utf8 && !headers.contains_key(CONTENT_ENCODING) {
+    if right && utf8 && !headers.contains_key(CONTENT_ENCODING) {
         return Ok(());
     }
-    Err(Problem::new(
-        Code::UnsupportedMediaType,
-        "send `content-type: application/json`, in UTF-8, not compressed",
-    ))
+    Err(Problem::new(Code::UnsupportedMediaType, told))
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
@@ -281,7 +297,7 @@ mod tests {
         let check = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
-            check_media_type(&headers).is_ok()
+            check_media_type(&headers, Media::Json).is_ok()
         };
         for good in
             ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\"; v=1"]
@@ -293,10 +309,10 @@ mod tests {
         {
             assert!(!check(bad), "{bad}");
         }
-        assert!(check_media_type(&HeaderMap::new()).is_err());
+        assert!(check_media_type(&HeaderMap::new(), Media::Json).is_err());
         let mut zipped = HeaderMap::new();
         zipped.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         zipped.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        assert!(check_media_type(&zipped).is_err());
+        assert!(check_media_type(&zipped, Media::Json).is_err());
     }
 }

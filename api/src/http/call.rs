@@ -66,6 +66,8 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     /// Where the request comes from, as far as that can be believed.
     pub(super) address: IpAddr,
+    /// Where the connection comes from.
+    pub(super) peer: IpAddr,
     /// Empty when the call takes none.
     pub(super) body: Bytes,
     /// Who sends it; always somebody where the route wants that.
@@ -138,8 +140,16 @@ impl Server {
     /// # Errors
     /// 401 for nobody, and for somebody who is not active.
     pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        self.authenticate_token(self.edges.token(headers))
+    }
+
+    /// Whose token this is.
+    ///
+    /// # Errors
+    /// 401 for none and nobody's, and for somebody who is not active.
+    pub(super) fn authenticate_token(&self, token: Option<&str>) -> Result<Caller, Problem> {
         let unknown = || Problem::new(Code::Unauthenticated, "log in, or send a token that is still good");
-        let token = self.edges.token(headers).ok_or_else(unknown)?;
+        let token = token.ok_or_else(unknown)?;
         let session = self.node.vault.authenticate(token, self.now()).ok_or_else(unknown)?;
         let role = {
             let views = self.views();

@@ -72,6 +72,11 @@ impl Ready {
         Ready { status, reasons, ..Ready::default() }
     }
 
+    /// What is in the way.
+    pub(super) fn reasons(&self) -> &[&'static str] {
+        &self.reasons
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.reasons.is_empty()
     }

@@ -133,10 +133,20 @@ impl Edges {
             // Anybody on the way can put words into a page that came by http, whatever host it is of.
             return false;
         }
+        self.asked(headers, peer) == Some(origin)
+    }
+
+    /// The origin that a request was sent to, as far as can be told.
+    fn asked(&self, headers: &HeaderMap, peer: IpAddr) -> Option<String> {
         let host = || headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::trim);
         let scheme = self.proxies.scheme(peer, headers).unwrap_or(self.scheme);
-        let host = self.proxies.host(peer, headers).or_else(host);
-        host.and_then(|host| origin_of(&format!("{scheme}://{host}"))) == Some(origin)
+        let host = self.proxies.host(peer, headers).or_else(host)?;
+        origin_of(&format!("{scheme}://{host}"))
+    }
+
+    /// The origin under which whoever sent a request reaches the server: the public URL's if there is one.
+    pub(super) fn origin(&self, headers: &HeaderMap, peer: IpAddr) -> Option<String> {
+        self.public_origin.clone().or_else(|| self.asked(headers, peer))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod accept;
 mod accounts;
 mod addresses;
 mod admin;
+mod arvados;
 mod audit;
 mod backup;
 mod body;

@@ -193,6 +193,7 @@ pub struct Problem {
     retry_after: Option<Duration>,
     allow: Option<String>,
     close: bool,
+    listed: bool,
 }
 
 /// A problem's body, as RFC 9457 has it, with `code`.
@@ -214,13 +215,17 @@ pub(super) struct ProblemBody<'a> {
     /// What is wrong in this case.
     #[schema(value_type = String)]
     detail: &'a str,
+    /// The same as a list, where Arvados' clients look for it; on Arvados' paths alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<String>, nullable = false)]
+    errors: Option<[&'a str; 1]>,
 }
 
 impl Problem {
     /// A problem of this kind, and what is wrong in this case.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem { code, detail: detail.into(), retry_after: None, allow: None, close: false }
+        Problem { code, detail: detail.into(), retry_after: None, allow: None, close: false, listed: false }
     }
 
     /// A problem that says no more than its title.
@@ -256,6 +261,13 @@ impl Problem {
         self
     }
 
+    /// What is wrong is told as a list too.
+    #[must_use]
+    pub fn listed(mut self) -> Problem {
+        self.listed = true;
+        self
+    }
+
     /// Whether the connection ends after this answer.
     #[must_use]
     pub fn closes(&self) -> bool {
@@ -277,6 +289,7 @@ impl Problem {
             status: self.code.status(),
             code: self.code.name(),
             detail: &self.detail,
+            errors: self.listed.then_some([&*self.detail]),
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }

@@ -28,8 +28,8 @@ use super::problem::{Code, Problem};
 use super::query::Query;
 use super::requests::Requested;
 use super::{
-    accounts, admin, audit, backup, boot, channels, health, history, invitations, members, messages, openapi,
-    reply, root, streams, tokens, users, watch, websocket,
+    accounts, admin, arvados, audit, backup, boot, channels, health, history, invitations, members, messages,
+    openapi, reply, root, streams, tokens, users, watch, websocket,
 };
 
 /// What a handler's call comes to.
@@ -48,6 +48,8 @@ pub(super) struct Route {
     pub(super) of_state: bool,
     /// Whether it takes a JSON body.
     pub(super) takes_body: bool,
+    /// Whether that is a form instead: what could stand in a query.
+    pub(super) takes_form: bool,
     /// Whether its handler reads query parameters.
     pub(super) takes_query: bool,
     /// Whether it begins something that a page of another origin must not, though it is a `GET`.
@@ -66,6 +68,7 @@ impl Route {
             before_setup: false,
             of_state: false,
             takes_body: false,
+            takes_form: false,
             takes_query: false,
             upgrades: false,
             heads: true,
@@ -165,6 +168,22 @@ pub(super) static ROUTES: &[Route] = &[
     Route::post(exact("/api/admin/verify"), handler!(admin::start_check)),
     Route { of_state: false, ..Route::get(exact("/api/admin/verify"), handler!(admin::check)) },
     Route::new("GET", exact("/api/openapi.json"), handler!(openapi::document)).before_setup(),
+    Route {
+        of_state: false,
+        heads: false,
+        upgrades: true,
+        ..Route::get(exact("/websocket"), handler!(arvados::open)).with_query().for_anybody()
+    },
+    Route { of_state: false, ..Route::get(exact("/arvados/v1/logs"), handler!(arvados::list)).with_query() },
+    Route {
+        takes_body: true,
+        takes_form: true,
+        ..Route::new("POST", exact("/arvados/v1/logs"), handler!(arvados::list_by_post))
+    },
+    Route::new("GET", exact("/discovery/v1/apis/arvados/v1/rest"), handler!(arvados::document))
+        .before_setup(),
+    Route::new("GET", exact("/_health/ping"), handler!(arvados::ping)).before_setup(),
+    Route::new("GET", exact("/_health/db"), handler!(arvados::health)).before_setup(),
     Route::new("GET", exact("/livez"), handler!(health::alive)).before_setup(),
     Route::new("GET", exact("/readyz"), handler!(health::ready)).before_setup(),
     Route::new("GET", exact(METRICS), handler!(health::figures)).before_setup(),
@@ -173,6 +192,8 @@ pub(super) static ROUTES: &[Route] = &[
 
 /// What the figures' own listener serves and, when there is one, the other does not.
 const METRICS: &str = "/metrics";
+/// What is wrong below this is told as Arvados' clients read it.
+const ARVADOS: &str = "/arvados/";
 /// Everything below this waits for the set-up.
 const API: &str = "/api/";
 
@@ -233,6 +254,8 @@ async fn respond<B: Buf>(
     let from = front.edges.address(peer, &headers);
     let requested = Requested::begin(&method, path.as_str(), &headers, front.edges.trusts(peer), from);
     let body_comes = body::comes(&headers);
+    let is_arvados = path.as_str().starts_with(ARVADOS);
+    let refuse = |problem: Problem| if is_arvados { problem.listed() } else { problem }.into_response();
     let head = Head { method, path, query, headers, peer };
     requested
         .answer(async {
@@ -241,13 +264,13 @@ async fn respond<B: Buf>(
                 None => front.starting(serves, &head.method, head.path.as_str()).map(Admitted::Answered),
             };
             match admitted {
-                Ok(Admitted::Call(answering)) => answering.await.unwrap_or_else(Problem::into_response),
+                Ok(Admitted::Call(answering)) => answering.await.unwrap_or_else(refuse),
                 Ok(Admitted::Answered(response)) => response,
                 Err(problem) => {
                     if body_comes && !problem.closes() {
                         body::drain(&mut pieces).await;
                     }
-                    problem.into_response()
+                    refuse(problem)
                 }
             }
         })
@@ -285,12 +308,14 @@ async fn admit<B: Buf>(
     let address = server.edges.address(peer, &headers);
     let mut held = server.in_flight.hold(Holder::of(caller.as_ref(), address));
     let body = if route.takes_body {
-        body::read(&headers, pieces, &server.node.settings.connections, &mut held).await?
+        let media = if route.takes_form { body::Media::Form } else { body::Media::Json };
+        body::read(&headers, media, pieces, &server.node.settings.connections, &mut held).await?
     } else {
         Bytes::new()
     };
     let server = Arc::clone(server);
-    let call = Call { server, method, path, variables, query, headers, address, caller, body, _held: held };
+    let call =
+        Call { server, method, path, variables, query, headers, address, peer, caller, body, _held: held };
     Ok(Admitted::Call((route.handler)(call)))
 }
 

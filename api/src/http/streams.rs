@@ -6,7 +6,7 @@ use scrollback_log::Offset;
 use scrollback_log::clock::Clock;
 use warp::reply::Response;
 
-use super::call::Call;
+use super::call::{Call, Server};
 use super::problem::Problem;
 use crate::streams::{Reader, http};
 use crate::vault::Session;
@@ -18,9 +18,14 @@ pub(super) struct Opener {
 }
 
 impl Opener {
+    /// Whoever sends this call.
     pub(super) fn of(call: &Call) -> Result<Opener, Problem> {
-        let session = Arc::clone(&call.caller()?.session);
-        Ok(Opener { session, clock: Arc::clone(&call.server.node.clock) })
+        Ok(Opener::by(&call.caller()?.session, &call.server))
+    }
+
+    /// Whoever has this session.
+    pub(super) fn by(session: &Arc<Session>, server: &Server) -> Opener {
+        Opener { session: Arc::clone(session), clock: Arc::clone(&server.node.clock) }
     }
 }
 

@@ -10,7 +10,7 @@ use tungstenite::handshake::derive_accept_key;
 use warp::reply::Response;
 
 use super::call::{Call, Server};
-use super::handoff::{Handoff, Opened};
+use super::handoff::{Handoff, Opened, Running};
 use super::in_flight::{Held, Holder};
 use super::problem::{Code, Problem, WEBSOCKET_VERSION};
 use super::streams::Opener;
@@ -22,9 +22,46 @@ use crate::vault::Session;
 /// How long a key is: 16 bytes in base64.
 const KEY_BYTES: usize = 24;
 
-/// Answers with the upgrade. The socket begins when the server acts on it.
+/// A request that asks for a WebSocket as it must.
+pub(super) struct Upgrade {
+    key: HeaderValue,
+}
+
+impl Upgrade {
+    /// What these headers ask for.
+    ///
+    /// # Errors
+    /// [`Code::UpgradeRequired`] when that is something else, [`Code::BadRequest`] when it is wrong.
+    pub(super) fn check(headers: &HeaderMap) -> Result<Upgrade, Problem> {
+        check(headers).map(|key| Upgrade { key })
+    }
+
+    /// The answer. What the connection becomes begins when the server acts on it.
+    ///
+    /// # Errors
+    /// When the answer cannot be written.
+    pub(super) fn answer(
+        &self,
+        run: impl FnOnce(Opened) -> Running + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        let accept = derive_accept_key(self.key.as_bytes());
+        headers.insert(
+            SEC_WEBSOCKET_ACCEPT,
+            HeaderValue::try_from(accept).map_err(|_| Problem::plain(Code::Internal))?,
+        );
+        Handoff::new(run).attach(&mut response);
+        Ok(response)
+    }
+}
+
+/// `GET /api/ws`.
 pub(super) async fn open(call: Call) -> Result<Response, Problem> {
-    let key = check(&call.headers)?;
+    let upgrade = Upgrade::check(&call.headers)?;
     let server = Arc::clone(&call.server);
     refuse_while_ending(&server.streams)?;
     let reader = Arc::new(Opener::of(&call)?);
@@ -34,27 +71,16 @@ pub(super) async fn open(call: Call) -> Result<Response, Problem> {
         holder: call.holder(),
     };
     let ws = Ws::new(Arc::clone(&server.streams), reader, Arc::new(post));
-
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    let accept = derive_accept_key(key.as_bytes());
-    headers.insert(
-        SEC_WEBSOCKET_ACCEPT,
-        HeaderValue::try_from(accept).map_err(|_| Problem::plain(Code::Internal))?,
-    );
-    let run = move |Opened { socket, head, early, .. }: Opened| Box::pin(ws.run(socket, head, early)) as _;
-    Handoff::new(run).attach(&mut response);
-    Ok(response)
+    upgrade.answer(move |Opened { socket, head, early, .. }| Box::pin(ws.run(socket, head, early)))
 }
 
 /// The key of a request that asks for a WebSocket as it must.
 fn check(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     let required = |detail: &'static str| Problem::new(Code::UpgradeRequired, detail);
     if !(has(headers, &CONNECTION, "upgrade") && has(headers, &UPGRADE, "websocket")) {
-        return Err(required("ask with `Connection: Upgrade` and `Upgrade: websocket`"));
+        return Err(required(
+            "not websocket protocol: ask with `Connection: Upgrade` and `Upgrade: websocket`",
+        ));
     }
     if one(headers, &SEC_WEBSOCKET_VERSION).is_none_or(|version| version != WEBSOCKET_VERSION) {
         return Err(required("ask with `Sec-WebSocket-Version: 13`"));

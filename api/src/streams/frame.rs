@@ -28,7 +28,7 @@ const TAIL: &[u8] = b"\n\n";
 const TEXTS_MAX: usize = 2;
 
 /// What an event is about: its `type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Type {
     /// `user`
     User,
@@ -113,6 +113,10 @@ pub struct Facets {
     pub at: Timestamp,
     /// Its place in the log.
     pub offset: Offset,
+    /// Its record's time.
+    pub recorded_at: Timestamp,
+    /// The record that created what it is about: of a membership the channel's.
+    pub object: Offset,
 }
 
 /// Who may see an event.
@@ -235,7 +239,12 @@ fn event(fact: Fact, record: &Record<'_>, draft: Draft<'_, '_, '_>) -> Result<Op
         }
         Fact::UserChanged(fact) => {
             let name = facts::text::<Name<'_>>(record)?;
-            draft.open(Type::User, Changed, None, None, at).user(fact.user, name, fact.role, fact.active)
+            draft.open(Type::User, Changed, None, None, at).about(fact.user).user(
+                fact.user,
+                name,
+                fact.role,
+                fact.active,
+            )
         }
         Fact::ChannelCreated(fact) => {
             let name = facts::text::<Name<'_>>(record)?;
@@ -248,6 +257,7 @@ fn event(fact: Fact, record: &Record<'_>, draft: Draft<'_, '_, '_>) -> Result<Op
         }
         Fact::ChannelDeleted(fact) => draft
             .open(Type::Channel, Deleted, Some(fact.channel), None, at)
+            .about(fact.channel)
             .id("id", IdKind::Channel, Some(fact.channel))
             .id("by", IdKind::User, fact.by)
             .word("reason", reason(fact.reason)),
@@ -269,6 +279,7 @@ fn event(fact: Fact, record: &Record<'_>, draft: Draft<'_, '_, '_>) -> Result<Op
         }
         Fact::MessageDeleted(fact) => draft
             .open(Type::Message, Deleted, Some(fact.channel), fact.sender, at)
+            .about(fact.message)
             .message(fact.message, fact.channel, fact.sender)
             .id("by", IdKind::User, fact.by)
             .word("reason", reason(fact.reason)),
@@ -276,6 +287,7 @@ fn event(fact: Fact, record: &Record<'_>, draft: Draft<'_, '_, '_>) -> Result<Op
             let happening = if fact.member { Added } else { Removed };
             let mut event = draft
                 .open(Type::Member, happening, Some(fact.channel), None, at)
+                .about(fact.channel)
                 .id("channel", IdKind::Channel, Some(fact.channel))
                 .id("user", IdKind::User, Some(fact.user))
                 .id("by", IdKind::User, fact.by);
@@ -358,7 +370,16 @@ impl<'a, 'o> Draft<'a, '_, 'o> {
         out.extend_from_slice(b"{\"offset\":");
         push_number(out, record.offset.0);
         let shown = at.clamp(timestamps::EARLIEST, timestamps::LATEST);
-        let facets = Facets { kind, happening, channel, sender, at: shown, offset: record.offset };
+        let facets = Facets {
+            kind,
+            happening,
+            channel,
+            sender,
+            at: shown,
+            offset: record.offset,
+            recorded_at: record.time,
+            object: record.offset,
+        };
         let is_private = channel.is_some_and(|channel| encoder.private.contains(channel.0));
         let audience = if is_private { Audience::Members } else { Audience::Everyone };
         let frame = Frame { facets, audience, json_start, texts: [Span::default(); TEXTS_MAX] };
@@ -374,6 +395,13 @@ impl Event<'_, '_> {
         let deletion = if let Text::Gone(deletion) = record.text { Some(deletion) } else { None };
         close(self.out, deletion);
         self.frame
+    }
+
+    /// It is about what another record has created.
+    #[inline(always)]
+    fn about(mut self, object: Offset) -> Self {
+        self.frame.facets.object = object;
+        self
     }
 
     #[inline(always)]

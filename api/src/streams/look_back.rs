@@ -15,8 +15,9 @@ use super::{Ending, Position, StreamError, Streams};
 const BLOCK_RECORDS: u64 = if cfg!(test) { 100 } else { 4_096 };
 
 impl Streams {
-    /// The place before the newest `count` events that the selection wants; before the oldest of them when there are fewer, and
-    /// the head when there is none: so nothing is looked at twice. Looks from the head back, in the ring, then in the log.
+    /// The place before the newest `count` events between these two places that the selection wants; before the oldest of
+    /// them when there are fewer, and the later place when there is none: so nothing is looked at twice. Looks back, in the
+    /// ring, then in the log. The later place must be at or below the head.
     ///
     /// # Errors
     /// When the log cannot be read; [`StreamError::Stopping`] when the server stops meanwhile.
@@ -24,30 +25,34 @@ impl Streams {
         self: &Arc<Self>,
         count: u64,
         selection: &Arc<Selection>,
+        (after, latest): (Offset, Position),
     ) -> Result<Position, StreamError> {
-        let head = Position::from(self.log.head());
         let (mut left, mut oldest) = (count, None);
-        let in_ring = self.ring.each_back(head.offset, |offset, frame| {
+        let in_ring = self.ring.each_back(latest.offset, |offset, frame| {
+            if offset <= after {
+                return false;
+            }
             if selection.wants(frame) {
                 oldest = Some(offset);
                 left -= 1;
             }
             left > 0
         });
-        let mut to = in_ring.map_or(head.offset, |reached| Offset(reached.0 - 1));
-        while left > 0 && to > Offset::BEGINNING {
+        let mut to = in_ring.map_or(latest.offset, |reached| Offset(reached.0 - 1));
+        while left > 0 && to > after {
             if self.pulse.borrow().ending == Some(Ending::Shutdown) {
                 return Err(StreamError::Stopping);
             }
-            let (after, selection) = (Offset(to.0.saturating_sub(BLOCK_RECORDS)), Arc::clone(selection));
-            let newest = move |streams: &Streams| streams.newest_in((after, to), left, &selection);
+            let (from, selection) =
+                (Offset(to.0.saturating_sub(BLOCK_RECORDS)).max(after), Arc::clone(selection));
+            let newest = move |streams: &Streams| streams.newest_in((from, to), left, &selection);
             let found = self.on_log(newest).await?;
             left -= found.len() as u64;
             oldest = found.front().copied().or(oldest);
-            to = after;
+            to = from;
         }
         match oldest {
-            None => Ok(head),
+            None => Ok(latest),
             Some(oldest) => self.before(oldest).await,
         }
     }

@@ -10,6 +10,7 @@
 //! Why nothing is missed or doubled: a record is durable, then in the ring, then at or below the published head, in this
 //! order; a cursor only ever reads up to a published head and moves by what it read. So there is no moment of joining.
 
+pub(crate) mod arvados;
 mod chunk;
 mod control;
 pub mod cursor;

@@ -52,7 +52,9 @@ impl Streams {
         let point = match *start {
             Start::After(point) => point,
             Start::Now => return Ok(Resume::Ok(head)),
-            Start::Last(count) => return Ok(Resume::Ok(self.before_last(count, selection).await?)),
+            Start::Last(count) => {
+                return Ok(Resume::Ok(self.before_last(count, selection, (Offset::BEGINNING, head)).await?));
+            }
             Start::Since(time) => return Ok(Resume::Ok(self.before_time(time).await?)),
         };
         if point.offset > head.offset {

@@ -119,6 +119,20 @@ const FILTERS: [Parameter; 5] = [
     ),
 ];
 
+const LOGS: [Parameter; 6] = [
+    ("filters", || ParameterIn::Query, "A JSON list of conditions that must all hold.", text),
+    (
+        "order",
+        || ParameterIn::Query,
+        "By `id` or `created_at`, `asc` or `desc`; `id desc` if not given.",
+        text,
+    ),
+    ("limit", || ParameterIn::Query, "The most rows; 100 if not given.", || whole_number(1, Some(1_000))),
+    ("offset", || ParameterIn::Query, "How many rows are left out before.", || whole_number(0, Some(10_000))),
+    ("count", || ParameterIn::Query, "Whether `items_available` is told.", || words(&["exact", "none"])),
+    ("alt", || ParameterIn::Query, "The form of the answer.", || words(&["json"])),
+];
+
 const BASE: Described = Described {
     id: "",
     method: "GET",
@@ -154,6 +168,15 @@ const fn chat(
 
 const fn operation(id: &'static str, path: &'static str, summary: &'static str) -> Described {
     Described { id, path, summary, tag: "operation", ..BASE }
+}
+
+const fn arvados(
+    id: &'static str,
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+) -> Described {
+    Described { id, method, path, summary, tag: "arvados", ..BASE }
 }
 
 /// Every call.
@@ -577,6 +600,63 @@ pub(super) static CALLS: &[Described] = &[
     Described {
         answers: (200, JSON, Some(any_object)),
         ..operation("openapi", "/api/openapi.json", "This document.")
+    },
+    Described {
+        parameters: &[
+            ("api_token", || ParameterIn::Query, "The token, as Arvados' clients send it.", text),
+            (
+                "auth",
+                || ParameterIn::Query,
+                "`message`: the token comes in the first message.",
+                || words(&["message"]),
+            ),
+        ],
+        answers: (101, "", None),
+        effect: Effect::Reads,
+        problems: &[
+            Code::Unauthenticated,
+            Code::UpgradeRequired,
+            Code::BadRequest,
+            Code::ForeignOrigin,
+            Code::Draining,
+        ],
+        ..arvados("arvados_socket", "GET", "/websocket", "Events as Arvados' event protocol, version 0.")
+    },
+    Described {
+        parameters: &LOGS,
+        answers: (200, JSON, Some(any_object)),
+        effect: Effect::Reads,
+        problems: &[Code::BadFilters, Code::Busy, Code::Draining],
+        ..arvados("arvados_logs", "GET", "/arvados/v1/logs", "Events as rows of Arvados' log.")
+    },
+    Described {
+        body: Some(any_object),
+        answers: (200, JSON, Some(any_object)),
+        effect: Effect::Reads,
+        problems: &[Code::BadFilters, Code::Busy, Code::Draining],
+        ..arvados("arvados_logs_by_post", "POST", "/arvados/v1/logs", "The same, the parameters in a form.")
+    },
+    Described {
+        answers: (200, JSON, Some(any_object)),
+        ..arvados(
+            "arvados_discovery",
+            "GET",
+            "/discovery/v1/apis/arvados/v1/rest",
+            "What Arvados' clients build themselves from.",
+        )
+    },
+    Described {
+        answers: (200, JSON, Some(any_object)),
+        ..arvados("arvados_ping", "GET", "/_health/ping", "Whether the process runs, as Arvados has it.")
+    },
+    Described {
+        answers: (200, JSON, Some(any_object)),
+        ..arvados(
+            "arvados_health",
+            "GET",
+            "/_health/db",
+            "Whether the log can be read and written, as Arvados has it.",
+        )
     },
     Described {
         answers: (200, JSON, Some(named::<Alive>)),

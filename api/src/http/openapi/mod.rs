@@ -185,8 +185,8 @@ fn operation(route: &Route, described: &Described) -> Operation {
     }
     if let Some(body) = described.body {
         let content = Content::new(Some(body()));
-        let body =
-            RequestBodyBuilder::new().required(Some(Required::True)).content("application/json", content);
+        let media = if route.takes_form { "application/x-www-form-urlencoded" } else { "application/json" };
+        let body = RequestBodyBuilder::new().required(Some(Required::True)).content(media, content);
         operation = operation.request_body(Some(body.build()));
     }
     // An empty list says that no identity is needed, even where others are.
@@ -198,6 +198,11 @@ fn operation(route: &Route, described: &Described) -> Operation {
     if described.id == "ready" {
         let answer = ResponseBuilder::new().description("The server should get no more work.");
         let answer = answer.content("application/json", Content::new(Some(named::<health::Ready>())));
+        operation = operation.response("503", answer.build());
+    }
+    if described.id == "arvados_health" {
+        let answer = ResponseBuilder::new().description("It cannot.");
+        let answer = answer.content("application/json", Content::new(described.answers.2.map(|made| made())));
         operation = operation.response("503", answer.build());
     }
     for (status, codes) in problems(route, described) {
@@ -244,16 +249,15 @@ fn problems(route: &Route, described: &Described) -> BTreeMap<u16, Vec<Code>> {
     when(
         route.takes_body,
         &[
-            Code::NotJson,
             Code::BodyTimeout,
             // There is no memory for it.
             Code::Busy,
             Code::LengthRequired,
             Code::BodyTooLarge,
             Code::UnsupportedMediaType,
-            Code::BadSchema,
         ],
     );
+    when(route.takes_body && !route.takes_form, &[Code::NotJson, Code::BadSchema]);
     when(
         described.effect == Effect::Writes,
         &[Code::Busy, Code::Draining, Code::DiskFull, Code::OutcomeUnknown],

@@ -9,15 +9,15 @@ use crate::streams::frame::{Facets, Happening, Type};
 ///
 /// What its conditions say of types and events is one set each. The others are sorted, each once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Filter {
-    pub(super) types: Words,
-    pub(super) happenings: Words,
-    pub(super) conditions: Vec<Condition>,
+pub(in crate::streams) struct Filter {
+    pub(in crate::streams) types: Words,
+    pub(in crate::streams) happenings: Words,
+    pub(in crate::streams) conditions: Vec<Condition>,
 }
 
-/// What an event's other attributes must be.
+/// What an event's other attributes must be. The last three only other protocols than our own ask for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Condition {
+pub(in crate::streams) enum Condition {
     /// The channel that it is about or happened in; none is null.
     Channel(Among<Option<Offset>>),
     /// Who sent the message that it is about; none is null.
@@ -26,11 +26,40 @@ pub(super) enum Condition {
     At(Test<Timestamp>),
     /// Its place in the log.
     Offset(Test<Offset>),
+    /// Its record's time.
+    RecordedAt(Test<Timestamp>),
+    /// What it is about.
+    Object(Among<Object>),
+    /// The channel of the message that it is about; of anything else none, null.
+    Owner(Among<Option<Offset>>),
+}
+
+/// What events are about: a sort of things and the record that created the thing. A membership is a thing of its channel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::streams) struct Object {
+    pub(in crate::streams) kind: Type,
+    pub(in crate::streams) born: Offset,
+}
+
+impl Object {
+    fn of(facets: &Facets) -> Object {
+        let kind = if facets.kind == Type::Member { Type::Channel } else { facets.kind };
+        Object { kind, born: facets.object }
+    }
+
+    /// Whether something of this channel can be about it.
+    fn may_be_of(self, channel: Offset) -> bool {
+        match self.kind {
+            Type::Channel | Type::Member => self.born == channel,
+            Type::Message => true,
+            Type::User => false,
+        }
+    }
 }
 
 /// Whether a value is one of these, or none of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Among<T> {
+pub(in crate::streams) struct Among<T> {
     /// Sorted, each once.
     values: Box<[T]>,
     wanted: bool,
@@ -38,7 +67,7 @@ pub(super) struct Among<T> {
 
 /// What a value that has an order must be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Test<T> {
+pub(in crate::streams) enum Test<T> {
     /// One of these, or none of them.
     Among(Among<T>),
     /// On this side of that.
@@ -47,7 +76,7 @@ pub(super) enum Test<T> {
 
 /// How a value lies to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Side {
+pub(in crate::streams) enum Side {
     /// `<`
     Below,
     /// `<=`
@@ -60,28 +89,28 @@ pub(super) enum Side {
 
 impl Filter {
     /// Without a condition.
-    pub(super) fn everything() -> Filter {
+    pub(in crate::streams) fn everything() -> Filter {
         Filter { types: Words::all::<Type>(), happenings: Words::all::<Happening>(), conditions: Vec::new() }
     }
 
     /// Whether it holds for every event.
-    pub(super) fn is_everything(&self) -> bool {
+    pub(in crate::streams) fn is_everything(&self) -> bool {
         *self == Filter::everything()
     }
 
     /// Puts the conditions in their order.
-    pub(super) fn settle(&mut self) {
+    pub(in crate::streams) fn settle(&mut self) {
         self.conditions.sort_unstable();
         self.conditions.dedup();
     }
 
     /// How many values its conditions name.
-    pub(super) fn values(&self) -> usize {
+    pub(in crate::streams) fn values(&self) -> usize {
         self.conditions.iter().map(Condition::values).sum()
     }
 
     #[inline]
-    pub(super) fn matches(&self, facets: &Facets) -> bool {
+    pub(in crate::streams) fn matches(&self, facets: &Facets) -> bool {
         self.types.contains(facets.kind)
             && self.happenings.contains(facets.happening)
             && self.conditions.iter().all(|condition| condition.holds(facets))
@@ -90,13 +119,19 @@ impl Filter {
 
 impl Filter {
     /// Whether it could hold for an event of this channel.
-    pub(super) fn may_match_channel(&self, channel: Offset) -> bool {
+    pub(in crate::streams) fn may_match_channel(&self, channel: Offset) -> bool {
         let of_channels =
             words::of_channels(|kind| self.types.contains(kind), |what| self.happenings.contains(what));
         of_channels
             && self.conditions.iter().all(|condition| match condition {
                 Condition::Channel(among) => among.holds(&Some(channel)),
-                _ => true,
+                Condition::Object(among) => {
+                    !among.wanted || among.values.iter().any(|object| object.may_be_of(channel))
+                }
+                Condition::Owner(among) => among.holds(&Some(channel)) || among.holds(&None),
+                Condition::Sender(_) | Condition::At(_) | Condition::Offset(_) | Condition::RecordedAt(_) => {
+                    true
+                }
             })
     }
 }
@@ -104,10 +139,10 @@ impl Filter {
 impl Condition {
     fn values(&self) -> usize {
         match self {
-            Condition::Channel(among) | Condition::Sender(among) => among.len(),
-            Condition::At(Test::Among(among)) => among.len(),
-            Condition::Offset(Test::Among(among)) => among.len(),
-            Condition::At(Test::Side(..)) | Condition::Offset(Test::Side(..)) => 1,
+            Condition::Channel(among) | Condition::Sender(among) | Condition::Owner(among) => among.len(),
+            Condition::Object(among) => among.len(),
+            Condition::At(test) | Condition::RecordedAt(test) => test.len(),
+            Condition::Offset(test) => test.len(),
         }
     }
 
@@ -117,13 +152,16 @@ impl Condition {
             Condition::Sender(among) => among.holds(&facets.sender),
             Condition::At(test) => test.holds(&facets.at),
             Condition::Offset(test) => test.holds(&facets.offset),
+            Condition::RecordedAt(test) => test.holds(&facets.recorded_at),
+            Condition::Object(among) => among.holds(&Object::of(facets)),
+            Condition::Owner(among) => among.holds(&facets.channel.filter(|_| facets.kind == Type::Message)),
         }
     }
 }
 
 impl<T: Ord> Among<T> {
     /// One of `values` if that is `wanted`, else none of them.
-    pub(super) fn new(mut values: Vec<T>, wanted: bool) -> Among<T> {
+    pub(in crate::streams) fn new(mut values: Vec<T>, wanted: bool) -> Among<T> {
         values.sort_unstable();
         values.dedup();
         Among { values: values.into(), wanted }
@@ -131,21 +169,33 @@ impl<T: Ord> Among<T> {
 
     /// The values, and whether they are wanted.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn parts(&self) -> (&[T], bool) {
+    pub(in crate::streams) fn parts(&self) -> (&[T], bool) {
         (&self.values, self.wanted)
     }
 
+    /// The least and the greatest of the values that are wanted; none if it is not these that are.
+    pub(in crate::streams) fn range(&self) -> Option<(&T, &T)> {
+        self.values.first().zip(self.values.last()).filter(|_| self.wanted)
+    }
+
     /// How many values there are.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::streams) fn len(&self) -> usize {
         self.values.len()
     }
 
-    pub(super) fn holds(&self, value: &T) -> bool {
+    pub(in crate::streams) fn holds(&self, value: &T) -> bool {
         self.values.binary_search(value).is_ok() == self.wanted
     }
 }
 
 impl<T: Ord> Test<T> {
+    fn len(&self) -> usize {
+        match self {
+            Test::Among(among) => among.len(),
+            Test::Side(..) => 1,
+        }
+    }
+
     fn holds(&self, value: &T) -> bool {
         match self {
             Test::Among(among) => among.holds(value),

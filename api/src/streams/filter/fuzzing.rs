@@ -27,7 +27,16 @@ pub fn filters(data: &[u8]) {
             Happening::ALL.into_iter().zip([0, 1_100_480_400_000_000, i64::MAX].into_iter().cycle())
         {
             let (at, offset) = (Timestamp(at), Offset(at.unsigned_abs()));
-            let facets = Facets { kind, happening, channel: Some(Offset(3)), sender: None, at, offset };
+            let facets = Facets {
+                kind,
+                happening,
+                channel: Some(Offset(3)),
+                sender: None,
+                at,
+                offset,
+                recorded_at: at,
+                object: offset,
+            };
             assert!(!filters.is_everything() || filters.matches(&facets));
             assert_eq!(again.matches(&facets), filters.matches(&facets));
         }

@@ -11,17 +11,17 @@
 //! what `=` is not, and `not in` what `in` is not. Beside them, in a query, stand the simple `parameters`, with a rule or
 //! two of their own.
 
-mod condition;
+pub(super) mod condition;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod parameters;
-mod parse;
+pub(super) mod parse;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod show;
 #[cfg(test)]
 mod tests;
-mod words;
+pub(super) mod words;
 
 use std::sync::Arc;
 
@@ -95,7 +95,19 @@ impl Filters {
     fn all_of(filters: &[Value], parameters: Parameters, origins: &Origins) -> Result<Filters, FilterError> {
         parse::check_count(filters.len())?;
         let read = |(place, filter)| parse::filter(filter, place + 1, origins);
-        let mut any: Vec<_> = filters.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        let any = filters.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        Filters::of(any, parameters)
+    }
+
+    /// Filters of which one must hold; everything if there are none.
+    ///
+    /// # Errors
+    /// When they name more than [`VALUES_IN_ALL_MAX`] values.
+    pub(super) fn any_of(filters: Vec<Filter>) -> Result<Filters, FilterError> {
+        Filters::of(filters, Parameters::default())
+    }
+
+    fn of(mut any: Vec<Filter>, parameters: Parameters) -> Result<Filters, FilterError> {
         // With one that takes all, the others choose nothing.
         if any.iter().any(Filter::is_everything) {
             any.clear();

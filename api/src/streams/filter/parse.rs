@@ -15,8 +15,9 @@ use crate::timestamps;
 /// How many characters of a wrong value are shown to whoever gave it.
 const SHOWN_CHARS_MAX: usize = 40;
 
+/// What a condition asks of a value.
 #[derive(Clone, Copy, Debug)]
-enum Operator {
+pub(in crate::streams) enum Operator {
     Equal,
     NotEqual,
     Side(Side),
@@ -46,14 +47,15 @@ impl Operator {
         }
     }
 
-    fn parse(text: &str) -> Result<Operator, ConditionError> {
+    /// The operator of this name.
+    pub(in crate::streams) fn parse(text: &str) -> Result<Operator, ConditionError> {
         let known = Operator::ALL.into_iter().find(|operator| operator.name() == text);
         known.ok_or_else(|| ConditionError::Operator(shown(&Value::from(text))))
     }
 }
 
 impl Side {
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::streams) fn name(self) -> &'static str {
         match self {
             Side::Below => "<",
             Side::UpTo => "<=",
@@ -63,12 +65,16 @@ impl Side {
     }
 }
 
-pub(super) fn check_count(filters: usize) -> Result<(), FilterError> {
+pub(in crate::streams) fn check_count(filters: usize) -> Result<(), FilterError> {
     if filters > FILTERS_MAX { Err(FilterError::TooMany { count: filters }) } else { Ok(()) }
 }
 
 /// Reads the filter at `place`, counted from 1.
-pub(super) fn filter(json: &Value, place: usize, origins: &Origins) -> Result<Filter, FilterError> {
+pub(in crate::streams) fn filter(
+    json: &Value,
+    place: usize,
+    origins: &Origins,
+) -> Result<Filter, FilterError> {
     let conditions = json.as_array().ok_or(FilterError::FilterNotAList { filter: place })?;
     if conditions.len() > CONDITIONS_MAX {
         return Err(FilterError::TooManyConditions { filter: place, count: conditions.len() });
@@ -153,7 +159,8 @@ fn among_things(
     Ok(Among::new(places.into_iter().flatten().collect(), wanted))
 }
 
-fn test<T: Ord>(
+/// What a condition asks of a value that has an order.
+pub(in crate::streams) fn test<T: Ord>(
     attribute: &'static str,
     operator: Operator,
     operand: &Value,
@@ -167,7 +174,7 @@ fn test<T: Ord>(
 }
 
 /// The values of an operator that asks for no order, and whether they are wanted.
-fn values<T>(
+pub(in crate::streams) fn values<T>(
     attribute: &'static str,
     operator: Operator,
     operand: &Value,
@@ -198,12 +205,13 @@ fn offset(value: &Value) -> Result<Offset, ConditionError> {
     value.as_u64().map(Offset).ok_or_else(|| wrong(value, "offset", "a whole number from 0 up".into()))
 }
 
-fn wrong(value: &Value, attribute: &'static str, wanted: String) -> ConditionError {
+/// The attribute cannot have this value.
+pub(in crate::streams) fn wrong(value: &Value, attribute: &'static str, wanted: String) -> ConditionError {
     ConditionError::Value { value: shown(value), attribute, wanted }
 }
 
 /// A value as its giver wrote it, shortened.
-fn shown(value: &Value) -> String {
+pub(in crate::streams) fn shown(value: &Value) -> String {
     let mut shown = value.to_string();
     if let Some((end, _)) = shown.char_indices().nth(SHOWN_CHARS_MAX) {
         shown.truncate(end);

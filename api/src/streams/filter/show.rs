@@ -32,6 +32,8 @@ fn conditions(filter: &Filter, origins: &Origins) -> Value {
         Condition::Sender(among) => things("sender", IdKind::User, among),
         Condition::At(test) => tested("at", test, &|time| json!(timestamps::show(*time).to_string())),
         Condition::Offset(test) => tested("offset", test, &|offset| json!(offset.0)),
+        // Nothing that is read here asks for these.
+        Condition::RecordedAt(_) | Condition::Object(_) | Condition::Owner(_) => Value::Null,
     }));
     Value::Array(all)
 }

@@ -31,6 +31,8 @@ const SENT: Facets = Facets {
     sender: None,
     at: Timestamp(1_000_000),
     offset: Offset(9),
+    recorded_at: Timestamp(1_000_000),
+    object: Offset(9),
 };
 
 #[test]

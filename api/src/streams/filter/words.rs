@@ -3,7 +3,7 @@
 use crate::streams::frame::{Happening, Type};
 
 /// One of a few words that are known when this is built.
-pub(super) trait Word: Copy + 'static {
+pub(in crate::streams) trait Word: Copy + 'static {
     /// All of them; fewer than 32.
     const ALL: &'static [Self];
 
@@ -49,47 +49,50 @@ const OF_CHANNELS: [(Type, Happening); 6] = [
 ];
 
 /// Whether these types and happenings take anything that is told of a channel.
-pub(super) fn of_channels(takes_type: impl Fn(Type) -> bool, takes: impl Fn(Happening) -> bool) -> bool {
+pub(in crate::streams) fn of_channels(
+    takes_type: impl Fn(Type) -> bool,
+    takes: impl Fn(Happening) -> bool,
+) -> bool {
     OF_CHANNELS.into_iter().any(|(kind, what)| takes_type(kind) && takes(what))
 }
 
 /// Some of the words of one sort: a bit for each place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Words(u32);
+pub(in crate::streams) struct Words(u32);
 
 impl Words {
     /// These.
-    pub(super) fn of<W: Word>(words: impl IntoIterator<Item = W>) -> Words {
+    pub(in crate::streams) fn of<W: Word>(words: impl IntoIterator<Item = W>) -> Words {
         Words(words.into_iter().fold(0, |bits, word| bits | 1 << word.place()))
     }
 
     /// All there are.
-    pub(super) fn all<W: Word>() -> Words {
+    pub(in crate::streams) fn all<W: Word>() -> Words {
         Words::of(W::ALL.iter().copied())
     }
 
     /// Those that are here and not there.
-    pub(super) fn without(self, others: Words) -> Words {
+    pub(in crate::streams) fn without(self, others: Words) -> Words {
         Words(self.0 & !others.0)
     }
 
     /// Those that are in both.
-    pub(super) fn and(self, others: Words) -> Words {
+    pub(in crate::streams) fn and(self, others: Words) -> Words {
         Words(self.0 & others.0)
     }
 
     #[inline]
-    pub(super) fn contains<W: Word>(self, word: W) -> bool {
+    pub(in crate::streams) fn contains<W: Word>(self, word: W) -> bool {
         self.0 & (1 << word.place()) != 0
     }
 }
 
 /// The word of this name.
-pub(super) fn named<W: Word>(name: &str) -> Option<W> {
+pub(in crate::streams) fn named<W: Word>(name: &str) -> Option<W> {
     W::ALL.iter().copied().find(|word| word.name() == name)
 }
 
 /// The names of all of them, for people.
-pub(super) fn names<W: Word>() -> String {
+pub(in crate::streams) fn names<W: Word>() -> String {
     W::ALL.iter().map(|word| word.name()).collect::<Vec<_>>().join(", ")
 }

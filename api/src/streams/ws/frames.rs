@@ -43,6 +43,16 @@ fn text(json: &str) -> Bytes {
     out.into()
 }
 
+/// These messages, each of them JSON.
+pub(super) fn texts<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Bytes {
+    let mut out = Vec::new();
+    for json in messages {
+        header(TEXT, json.len(), &mut out);
+        out.extend_from_slice(json);
+    }
+    out.into()
+}
+
 /// Says that the socket ends.
 pub(super) fn close(code: u16, reason: &str) -> Vec<u8> {
     let reason = &reason.as_bytes()[..reason.len().min(SHORT_MAX - 2)];

@@ -17,12 +17,15 @@ pub(super) mod sessions;
 mod talk;
 #[cfg(test)]
 pub(super) mod testing;
+mod wire;
 
 use std::pin::Pin;
 
 use super::control::Bye;
 use crate::http::problem::Problem;
 pub use talk::Ws;
+pub use wire::Holds;
+pub(super) use wire::{Due, Said, Wire};
 
 /// A message on its way: its JSON once it was sent, or why it was not.
 pub type Posted = Pin<Box<dyn Future<Output = Result<Vec<u8>, Problem>> + Send>>;
@@ -43,7 +46,7 @@ pub trait Hold: Send {
 }
 
 /// The close code of a socket that the server ends for this reason.
-fn close_code(reason: Bye) -> u16 {
+pub(super) fn close_code(reason: Bye) -> u16 {
     match reason {
         Bye::Shutdown => 1012,
         Bye::Slow => 4008,

@@ -1,0 +1,16 @@
+//! Arvados' event protocol, version 0, on the subscription machine, so that its clients connect as they are.
+//!
+//! [`talk`] is one socket: what its client asks for (`ask.rs`) makes [`subscriptions`], which are one way through the log
+//! ([`Subscription`](super::subscription::Subscription)) whose events are told as rows of Arvados' log (`row.rs`). `list.rs`
+//! gives the same rows by pages, for clients that poll. What Arvados' filters say, `filters.rs` says to the machine.
+//!
+//! Only here and in `http/arvados/` is anything known of that protocol.
+
+mod ask;
+mod filters;
+pub(crate) mod list;
+mod row;
+mod subscriptions;
+mod talk;
+
+pub(crate) use talk::{Door, Socket};
