@@ -12,5 +12,7 @@ pub(crate) mod list;
 mod row;
 mod subscriptions;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use talk::{Door, Socket};

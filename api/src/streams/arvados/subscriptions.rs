@@ -86,6 +86,15 @@ impl Subscriptions {
         place.map(|place| self.all.remove(place)).is_some()
     }
 
+    /// Behind which place the way goes on once there is one more that begins behind `after`, or less, when it `stands` there; none
+    /// if there is no way.
+    pub(super) fn go_on_from(stands: Option<Offset>, after: Option<Offset>) -> Option<Offset> {
+        match (stands, after) {
+            (Some(stands), Some(after)) => Some(stands.min(after)),
+            (stands, after) => stands.or(after),
+        }
+    }
+
     /// What is wanted on a way that begins behind `from`; none if nothing is.
     pub(super) fn filters(&self, from: Offset) -> Result<Option<Filters>, FilterError> {
         if self.all.is_empty() {

@@ -289,10 +289,11 @@ impl Talk {
     /// there is none.
     async fn go_on_from(&mut self, after: Option<Offset>) -> Result<(), End> {
         let stands = self.source.way.as_ref().and_then(Subscription::given);
-        let place = match (stands, after) {
-            (Some(stands), after) if after.is_none_or(|after| after >= stands.offset) => Some(stands),
-            (_, Some(after)) => self.streams.position(after).await.map_err(|error| damaged(&error))?,
-            (None, None) | (Some(_), None) => None,
+        let from = Subscriptions::go_on_from(stands.map(|place| place.offset), after);
+        let place = match (stands, from) {
+            (Some(stands), Some(from)) if stands.offset == from => Some(stands),
+            (_, Some(from)) => self.streams.position(from).await.map_err(|error| damaged(&error))?,
+            (_, None) => None,
         };
         // They were counted when they were added.
         let filters = place.and_then(|place| self.subscriptions.filters(place.offset).ok().flatten());

@@ -137,7 +137,7 @@ impl Throws<'_> {
 }
 
 /// Every event of the world with what filters see of it.
-fn faceted(world: &World, origins: &Origins) -> Vec<(Facets, Value)> {
+pub(in crate::streams) fn faceted(world: &World, origins: &Origins) -> Vec<(Facets, Value)> {
     let private = RoaringTreemap::new();
     let (mut encoder, mut events, mut bytes) = (Encoder::new(origins, &private), Vec::new(), Vec::new());
     world

@@ -27,6 +27,9 @@ use scrollback_projections::facts::{
 use scrollback_projections::{ViewSettings, Views};
 use tokio::sync::watch;
 
+pub(super) use filters::faceted;
+pub(super) use ring::happened;
+
 use super::ring::Ring;
 use super::{Sources, Streams};
 use crate::settings::{Settings, StreamLimits};

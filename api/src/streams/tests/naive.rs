@@ -9,7 +9,7 @@ use crate::ids::{self, IdKind};
 use crate::timestamps;
 
 /// The event that a record is; none for an internal one.
-pub(super) fn event(record: &Record<'_>, origins: &Origins) -> Option<Value> {
+pub(in crate::streams) fn event(record: &Record<'_>, origins: &Origins) -> Option<Value> {
     let id = |kind, offset: Option<Offset>| json!(offset.map(|offset| ids::show(kind, offset, origins)));
     let user = |offset| id(IdKind::User, offset);
     let reason = |reason| if reason == Reason::Deleted { "deleted" } else { "expired" };

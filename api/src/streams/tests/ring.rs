@@ -17,7 +17,7 @@ use crate::streams::selection::Selection;
 const EVENTS: [&str; 6] = ["created", "changed", "sent", "deleted", "added", "removed"];
 
 /// A world in which a history has happened, in batches of up to `batch` records.
-pub(super) fn happened(history: &History, ring_bytes_max: usize, batch: usize) -> World {
+pub(in crate::streams) fn happened(history: &History, ring_bytes_max: usize, batch: usize) -> World {
     let world = World::empty(ring_bytes_max);
     for records in history.records.chunk_by(|one, next| one.0 == next.0) {
         for records in records.chunks(batch) {
