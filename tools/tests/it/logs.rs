@@ -9,7 +9,7 @@ use crate::support::http::Conn;
 use crate::support::raw_ws::{self, BINARY, CLOSE, FIN, RawWs, frame};
 use crate::support::server::{Ended, Server};
 use crate::support::until;
-use crate::support::ws::Ws;
+use crate::support::ws::{Ws, upgrade_of};
 
 /// What stands in every place where somebody else's secret could stand; each is its own, so that a find tells where.
 const MARKS: [&str; 16] = [
@@ -72,6 +72,10 @@ fn ask_with_marks(owner: &mut Client) -> Vec<String> {
             Request::post("/api/auth/login", &json!({"name": "MARKname", "password": "MARKpassword"})),
             Request::post("/api/auth/login", &json!({"MARKbody": "MARKpassword"})),
             Request::new("POST", "/api/auth/login").bytes(b"MARKbody{{"),
+            Request::get("/websocket?api_token=MARKqueryvalue"),
+            upgrade_of("/websocket?api_token=MARKqueryvalue"),
+            Request::get("/arvados/v1/logs?filters=MARKqueryvalue&MARKqueryname=1"),
+            Request::get("/discovery/v1/apis/arvados/v1/rest?x=MARKqueryvalue"),
             Request::get("/readyz"),
             Request::get("/metrics"),
         ] {
@@ -100,6 +104,16 @@ fn ask_with_marks(owner: &mut Client) -> Vec<String> {
         socket.say(&frame(FIN | last.0, last.1)).unwrap();
         socket.end();
     }
+    let mut arvados = Ws::try_open_at(owner, &format!("/websocket?api_token={token}")).unwrap().unwrap();
+    arvados.say(&json!({"method": "MARKmethod", "id": "MARKkey"}));
+    arvados.say(
+        &json!({"method": "subscribe", "filters": [["MARKname", "=", "MARKqueryvalue"]], "last_log_id": 0}),
+    );
+    arvados.say(&json!({"method": "auth", "api_token": "MARKbearer"}));
+    arvados.close();
+    let mut arvados = Ws::try_open_at(owner, "/websocket?auth=message").unwrap().unwrap();
+    arvados.say(&json!({"method": "auth", "api_token": "MARKbearer"}));
+    arvados.end();
     let Identity::Cookie(cookie) = &owner.identity else { panic!("a cookie") };
     vec![token, invitation, cookie.split('=').nth(1).unwrap().to_owned(), PASSWORD.to_owned()]
 }
@@ -135,6 +149,7 @@ fn nothing_that_is_somebodys_secret_is_ever_printed() {
         for there in [
             "/api/invite/{token}",
             "/api/auth/login",
+            "/websocket",
             "401",
             "404",
             "answered",

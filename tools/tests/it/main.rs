@@ -5,6 +5,7 @@
 mod support;
 
 mod accounts;
+mod arvados;
 mod backup;
 mod bad_input;
 mod channels;

@@ -50,7 +50,12 @@ impl Write for Pipe {
 
 /// The request for the upgrade, complete but for the identity.
 pub(crate) fn upgrade() -> Request {
-    Request::get("/api/ws")
+    upgrade_of("/api/ws")
+}
+
+/// The same for another path.
+pub(crate) fn upgrade_of(path: &str) -> Request {
+    Request::get(path)
         .header("upgrade", "websocket")
         .header("connection", "Upgrade")
         .header("sec-websocket-version", "13")
@@ -87,7 +92,11 @@ pub(crate) struct Ws {
     kept: VecDeque<Value>,
     /// The server's last word, once it was said.
     closed: Option<Option<u16>>,
+    /// Why, as far as it said.
+    pub(crate) reason: String,
     asked: u64,
+    /// Whether every message has a `type`, as ours have.
+    typed: bool,
 }
 
 impl Ws {
@@ -99,7 +108,7 @@ impl Ws {
     fn on(conn: Conn) -> Self {
         let config = WebSocketConfig::default().read_buffer_size(16 << 10).write_buffer_size(0);
         let socket = WebSocket::from_raw_socket(Pipe(conn), Role::Client, Some(config));
-        Self { socket, kept: VecDeque::new(), closed: None, asked: 0 }
+        Self { socket, kept: VecDeque::new(), closed: None, reason: String::new(), asked: 0, typed: true }
     }
 
     #[track_caller]
@@ -109,6 +118,11 @@ impl Ws {
             Ok(Err(refusal)) => panic!("the upgrade was refused: {} {}", refusal.status, refusal.text()),
             Err(error) => panic!("the socket did not open: {error}"),
         }
+    }
+
+    /// Opens a socket on which another protocol is spoken than ours.
+    pub(crate) fn try_open_at(client: &Client, path: &str) -> io::Result<Result<Self, Response>> {
+        Ok(ask_upgrade(client, &upgrade_of(path))?.map(|conn| Self { typed: false, ..Self::on(conn) }))
     }
 
     /// Asks for an upgrade that must be refused.
@@ -151,10 +165,14 @@ impl Ws {
                 Ok(Message::Text(text)) => {
                     let message: Value =
                         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"));
-                    assert!(message.is_object() && message["type"].is_string(), "{message}");
+                    assert!(message.is_object(), "{message}");
+                    assert!(!self.typed || message["type"].is_string(), "{message}");
                     return Ok(message);
                 }
-                Ok(Message::Close(frame)) => self.closed = Some(frame.map(|frame| frame.code.into())),
+                Ok(Message::Close(frame)) => {
+                    self.reason = frame.as_ref().map(|frame| frame.reason.to_string()).unwrap_or_default();
+                    self.closed = Some(frame.map(|frame| frame.code.into()));
+                }
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(other) => panic!("every message is a text: {other:?}"),
                 Err(Error::Io(error))
@@ -274,6 +292,7 @@ impl Ws {
         loop {
             match self.try_next(ANSWER_WAIT) {
                 Ok(message) if message["type"] == "heartbeat" => {}
+                Ok(message) if !self.typed && message == json!({}) => {}
                 Ok(message) => said.push(message),
                 Err(Gone::Silent) => panic!("the socket does not end; it said {said:?}"),
                 Err(gone) => return (said, gone),

@@ -1,0 +1,175 @@
+//! How sockets end, and how their clients go on.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{event, ids_to, offsets, open, subscribe};
+use crate::support::client::{Client, number, text};
+use crate::support::count;
+use crate::support::server::Server;
+use crate::support::until;
+use crate::support::ws::{Gone, Ws};
+
+#[test]
+fn a_stop_is_told_with_a_wait_and_the_client_goes_on_where_it_was() {
+    let (mut server, mut owner) = Server::set_up(&[]);
+    server.keep_address();
+    let channel = owner.create_channel("general");
+    let token = owner.token("for good");
+    let mut owner = owner.with_token(&token);
+    let mut socket = open(&owner);
+    subscribe(&mut socket, &json!([]), None);
+    let last = number(&owner.say(&channel, "x"), "offset");
+    assert_eq!(ids_to(&mut socket, last), [last]);
+    server.signal("TERM");
+    let (heard, gone) = socket.end();
+    assert_eq!((heard, gone), (vec![], Gone::Closed(Some(1012))));
+    let wait =
+        socket.reason.strip_prefix("shutdown: come back in ").and_then(|wait| wait.strip_suffix(" ms"));
+    let wait: u64 = wait.unwrap_or_else(|| panic!("{}", socket.reason)).parse().unwrap();
+    assert!((1_000..=8_000).contains(&wait), "{wait}");
+    server.end();
+    server.start();
+    let mut owner = server.client().with_token(&token);
+    let missed = number(&owner.say(&channel, "y"), "offset");
+    let mut socket = open(&owner);
+    subscribe(&mut socket, &json!([]), last);
+    assert_eq!(ids_to(&mut socket, missed), [missed]);
+}
+
+#[test]
+fn a_revoked_token_ends_the_socket_and_opens_no_other() {
+    let (_server, mut owner) = Server::set_up(&[]);
+    let channel = owner.create_channel("general");
+    let token = owner.token("short");
+    let reader = owner.with_token(&token);
+    let mut socket = open(&reader);
+    subscribe(&mut socket, &json!([]), None);
+    let last = number(&owner.say(&channel, "x"), "offset");
+    assert_eq!(ids_to(&mut socket, last), [last]);
+    let id = text(&owner.get("/api/tokens").ok(200)["tokens"][0], "id");
+    owner.delete(&format!("/api/tokens/{id}")).ok(204);
+    owner.say(&channel, "not for it");
+    let (heard, gone) = socket.end();
+    assert_eq!((heard, gone), (vec![], Gone::Closed(Some(4401))));
+    assert_eq!(socket.reason, "unauthenticated");
+    let refusal = Ws::try_open_at(&reader, "/websocket").unwrap().err().expect("no socket");
+    assert_eq!(refusal.refused(401), "unauthenticated");
+}
+
+#[test]
+fn whoever_loses_a_private_channel_loses_the_socket_and_goes_on_without_it() {
+    let (_server, mut owner) = Server::set_up(&[]);
+    let private =
+        text(&owner.post("/api/channels", &json!({"name": "secret", "private": true})).ok(201), "id");
+    let open_to_all = owner.create_channel("general");
+    let (bob, id) = owner.invite_member("bob");
+    owner.put(&format!("/api/channels/{private}/members/{id}"), &json!({})).ok(200);
+    // One that could show the channel, and one that could not.
+    let (mut all, mut other) = (open(&bob), open(&bob));
+    subscribe(&mut all, &json!([]), None);
+    subscribe(&mut other, &json!([["object_uuid", "=", open_to_all]]), None);
+    let seen = number(&owner.say(&private, "seen"), "offset");
+    assert_eq!(ids_to(&mut all, seen), [seen]);
+    owner.delete(&format!("/api/channels/{private}/members/{id}")).ok(200);
+    owner.say(&private, "not seen");
+    let (heard, gone) = all.end();
+    assert_eq!((heard, gone), (vec![], Gone::Closed(Some(4403))));
+    assert_eq!(all.reason, "forbidden");
+    let mut back = open(&bob);
+    subscribe(&mut back, &json!([]), seen);
+    let last = number(&owner.delete(&format!("/api/channels/{open_to_all}")).ok(200), "offset");
+    let removed = event(&mut back);
+    assert_eq!(removed["properties"]["new_attributes"]["user"], json!(id), "{removed}");
+    assert_eq!(ids_to(&mut back, last), [last]);
+    assert_eq!(ids_to(&mut other, last), [last]);
+}
+
+/// How many streams have ended as slow.
+fn slow_ends(client: &mut Client) -> u64 {
+    let figures = client.get("/metrics").text();
+    let line = figures
+        .lines()
+        .find_map(|line| line.strip_prefix("scrollback_streams_ended_total{reason=\"slow\"} "));
+    line.and_then(|count| count.parse::<f64>().ok()).unwrap_or(0.0) as u64
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_told_where_to_go_on_and_misses_nothing() {
+    let (_server, mut owner) = Server::set_up(&["--write-timeout", "1s"]);
+    let channel = owner.create_channel("general");
+    let mut stuck = open(&owner);
+    subscribe(&mut stuck, &json!([]), 0);
+    let messages = count("SCROLLBACK_ARVADOS_STUCK", 250);
+    let mut good = open(&owner);
+    subscribe(&mut good, &json!([]), None);
+    let good = std::thread::spawn(move || {
+        (0..messages).map(|_| number(&event(&mut good), "id")).collect::<Vec<u64>>()
+    });
+    // More than the systems at both ends take for a client that reads nothing.
+    let body = "x".repeat(60_000);
+    for _ in 0..messages {
+        owner.say(&channel, &body);
+    }
+    let all = offsets(&mut owner, |_| true);
+    let last = *all.last().expect("events");
+    assert!(all.ends_with(&good.join().expect("the good one")), "the good one noticed nothing");
+    let mut asking = owner.clone();
+    until("the stuck one is ended", || (slow_ends(&mut asking) > 0).then_some(()));
+    let mut ids = Vec::new();
+    let gone = loop {
+        match stuck.try_next(Duration::from_secs(30)) {
+            Ok(message) => ids.extend(message.get("msgID").map(|_| number(&message, "id"))),
+            Err(gone) => break gone,
+        }
+    };
+    assert_eq!(gone, Gone::Closed(Some(4008)));
+    let newest = *ids.last().expect("what the systems had taken");
+    assert_eq!(stuck.reason, format!("slow consumer: resume from {newest}"));
+    let mut back = open(&owner);
+    subscribe(&mut back, &json!([]), newest);
+    ids.extend(ids_to(&mut back, last));
+    assert_eq!(ids, all);
+}
+
+#[test]
+fn open_sockets_and_the_end_of_each_are_seen_by_the_operator() {
+    let (mut server, mut owner) = Server::set_up(&["--log", "debug"]);
+    let is_open = |owner: &mut Client, count: usize| {
+        owner.get("/metrics").text().contains(&format!("scrollback_streams_open{{kind=\"arvados\"}} {count}"))
+    };
+    let mut socket = open(&owner);
+    subscribe(&mut socket, &json!([]), 0);
+    let channel = owner.create_channel("general");
+    let last = number(&owner.say(&channel, "x"), "offset");
+    let told = ids_to(&mut socket, last).len();
+    let mut asking = owner.clone();
+    until("it is counted", || is_open(&mut asking, 1).then_some(()));
+    assert_eq!(socket.close(), Gone::Closed(Some(1000)));
+    until("it is counted no more", || is_open(&mut asking, 0).then_some(()));
+    let ended = server.stop();
+    let line = ended.stderr.lines().find(|line| line.contains("the stream has ended")).expect("a line of it");
+    for part in
+        ["reason=\"closed\"", &format!("events={told}"), "sessions=1", "messages=1", "path=\"/websocket\""]
+    {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+/// The connections that a client makes which comes back at once, however often it is turned away.
+#[test]
+fn a_client_that_comes_back_at_once_is_held_and_does_not_hammer() {
+    let (_server, mut owner) = Server::set_up(&[]);
+    let began = std::time::Instant::now();
+    for _ in 0..3 {
+        let mut socket = open(&owner);
+        socket.say(&json!("no object"));
+        // What a client cannot help: the server ends it for what it says.
+        let long = json!({"filters": "x".repeat(600_000)});
+        let _ = socket.try_say(&long);
+        assert_eq!(socket.end().1, Gone::Closed(Some(1009)));
+    }
+    assert!(began.elapsed() >= Duration::from_secs(3), "each connection lasts a second at least");
+    owner.get("/livez").ok(200);
+}

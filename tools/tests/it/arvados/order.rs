@@ -1,0 +1,176 @@
+//! What is told, once and in order.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+use super::{ask, event, ids_to, offsets, open, subscribe};
+use crate::support::client::{Client, number, text};
+use crate::support::count;
+use crate::support::server::Server;
+
+/// The offset of a new channel's event.
+fn create(owner: &mut Client, name: &str) -> u64 {
+    number(&owner.post("/api/channels", &json!({"name": name})).ok(201), "offset")
+}
+
+#[test]
+fn events_are_told_as_rows_of_arvados_log() {
+    let (server, mut owner) = Server::set_up(&[]);
+    let channel =
+        text(&owner.post("/api/channels", &json!({"name": "secret", "private": true})).ok(201), "id");
+    let (_, bob) = owner.invite_member("bob");
+    let message = owner.say(&channel, "\u{1f600} \"x\"");
+    owner.put(&format!("/api/channels/{channel}/members/{bob}"), &json!({})).ok(200);
+    owner.put(&format!("/api/users/{bob}"), &json!({"role": "moderator"})).ok(200);
+    let id = text(&message, "id");
+    owner.delete(&format!("/api/messages/{id}")).ok(200);
+    let last = number(&owner.delete(&format!("/api/channels/{channel}")).ok(200), "offset");
+    let mut socket = open(&owner);
+    subscribe(&mut socket, &json!([]), 0);
+    let events = owner.poll_all("0");
+    let mut kinds = Vec::new();
+    for (place, native) in events.iter().enumerate() {
+        let row = event(&mut socket);
+        assert_eq!(row["msgID"], place + 1);
+        assert_eq!((&row["id"], &row["event_at"]), (&native["offset"], &native["at"]), "{row}");
+        assert_eq!(row["created_at"], native["at"], "{row}");
+        assert!(row["uuid"].as_str().unwrap().starts_with('E'), "{row}");
+        let of_message = native["type"] == "message";
+        assert_eq!(row["object_owner_uuid"], if of_message { json!(channel) } else { Value::Null }, "{row}");
+        let about = if native["type"] == "member" { &native["channel"] } else { &native["id"] };
+        assert_eq!(&row["object_uuid"], about, "{row}");
+        let attributes = &row["properties"]["new_attributes"];
+        for (field, value) in native.as_object().unwrap() {
+            let is_told_above = ["offset", "at", "type", "event"].contains(&field.as_str());
+            assert_eq!(attributes.get(field), Some(value).filter(|_| !is_told_above), "{field} of {row}");
+        }
+        kinds.push((text(&row, "object_kind"), text(&row, "event_type")));
+    }
+    let is = |kind: &str, event: &str| (format!("scrollback#{kind}"), event.to_owned());
+    assert_eq!(
+        kinds,
+        [
+            is("user", "create"),
+            is("channel", "create"),
+            is("user", "create"),
+            is("message", "create"),
+            is("channel", "update"),
+            is("user", "update"),
+            is("message", "delete"),
+            is("channel", "delete"),
+        ]
+    );
+    assert_eq!(events.last().map(|event| number(event, "offset")), Some(last));
+    drop(server);
+}
+
+#[test]
+fn the_past_comes_before_what_is_written_meanwhile_in_rising_ids_without_a_gap() {
+    let messages = count("SCROLLBACK_ARVADOS_EVENTS", 1_500);
+    let (server, mut owner) = Server::set_up(&[]);
+    let token = owner.token("writers");
+    let mut owner = owner.with_token(&token);
+    let channel = owner.create_channel("general");
+    let (done, last) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for writer in 0..8 {
+            let (mut client, channel, done, last) = (owner.clone(), &channel, &done, &last);
+            scope.spawn(move || {
+                for n in 0..messages / 8 {
+                    let said = client.say(channel, &format!("{writer} {n}"));
+                    last.fetch_max(number(&said, "offset"), Ordering::AcqRel);
+                }
+                done.store(true, Ordering::Release);
+            });
+        }
+        // Sockets that begin at any time while it is written, from anywhere.
+        for reader in 0..6 {
+            let (mut client, done, last) = (owner.clone(), &done, &last);
+            scope.spawn(move || {
+                let from = last.load(Ordering::Acquire) * reader / 6;
+                let mut socket = open(&client);
+                subscribe(&mut socket, &json!([]), from);
+                let mut ids: Vec<u64> = Vec::new();
+                while !done.load(Ordering::Acquire)
+                    || ids.last().copied() < Some(last.load(Ordering::Acquire))
+                {
+                    ids.push(number(&event(&mut socket), "id"));
+                }
+                let seen = ids.last().copied().unwrap();
+                let expected =
+                    offsets(&mut client, |event| (from + 1..=seen).contains(&number(event, "offset")));
+                assert_eq!(ids, expected, "from {from}");
+            });
+        }
+    });
+    drop(server);
+}
+
+#[test]
+fn two_subscriptions_from_one_place_bring_each_event_once_and_in_order() {
+    let (_server, mut owner) = Server::set_up(&[]);
+    let channel = owner.create_channel("general");
+    for n in 0..50 {
+        let said = owner.say(&channel, &format!("{n}"));
+        if n % 3 == 0 {
+            owner.delete(&format!("/api/messages/{}", text(&said, "id"))).ok(200);
+        }
+    }
+    let last = number(&owner.say(&channel, "last"), "offset");
+    // As the real client does it after a reconnection: all at once, each with the same number.
+    let mut socket = open(&owner);
+    for filters in [
+        json!([["event_type", "=", "create"]]),
+        json!([["object_kind", "=", "scrollback#message"]]),
+        json!([["event_type", "=", "create"]]),
+    ] {
+        socket.say(&json!({"method": "subscribe", "filters": filters, "last_log_id": 3}));
+    }
+    assert_eq!(ids_to(&mut socket, last), offsets(&mut owner, |event| number(event, "offset") > 3));
+}
+
+#[test]
+fn whoever_looks_back_on_a_socket_is_told_what_it_was_not_told_and_then_what_is_new() {
+    let (_server, mut owner) = Server::set_up(&[]);
+    let channel = owner.create_channel("general");
+    let deleted = |owner: &mut Client| {
+        let said = owner.say(&channel, "x");
+        number(&owner.delete(&format!("/api/messages/{}", text(&said, "id"))).ok(200), "offset")
+    };
+    let first = deleted(&mut owner);
+    let second = deleted(&mut owner);
+    let mut socket = open(&owner);
+    subscribe(&mut socket, &json!([["event_type", "=", "delete"]]), 0);
+    assert_eq!(ids_to(&mut socket, second), [first, second]);
+    subscribe(&mut socket, &json!([["object_kind", "=", "scrollback#message"]]), 0);
+    let third = deleted(&mut owner);
+    assert_eq!(ids_to(&mut socket, third), [first - 1, second - 1, third - 1, third]);
+    // What it asks for from now on begins now.
+    subscribe(&mut socket, &json!([]), None);
+    let user = create(&mut owner, "later");
+    assert_eq!(ids_to(&mut socket, user), [user]);
+}
+
+#[test]
+fn a_subscription_that_is_taken_back_brings_nothing_more() {
+    let (_server, mut owner) = Server::set_up(&[]);
+    let channel = owner.create_channel("general");
+    let mut socket = open(&owner);
+    let messages = json!([["object_kind", "=", "scrollback#message"]]);
+    let channels = json!([["object_kind", "=", "scrollback#channel"]]);
+    subscribe(&mut socket, &messages, None);
+    let number_of = subscribe(&mut socket, &channels, None);
+    let said = number(&owner.say(&channel, "told"), "offset");
+    assert_eq!(ids_to(&mut socket, said), [said]);
+    let answer = ask(&mut socket, &json!({"method": "unsubscribe", "filters": messages}));
+    assert_eq!(answer["status"], 200, "{answer}");
+    owner.say(&channel, "not told");
+    let made = create(&mut owner, "told");
+    assert_eq!(ids_to(&mut socket, made), [made]);
+    assert_eq!(ask(&mut socket, &json!({"method": "unsubscribe", "subscription": number_of}))["status"], 200);
+    owner.say(&channel, "not told");
+    subscribe(&mut socket, &json!([["event_type", "=", "delete"]]), None);
+    let gone = number(&owner.delete(&format!("/api/channels/{channel}")).ok(200), "offset");
+    assert_eq!(ids_to(&mut socket, gone), [gone]);
+}
