@@ -28,7 +28,7 @@ use crate::streams::{Bye, Ending, Pulse, Reader, Streams};
 
 /// How long after a subscription nothing is told: a client that comes back asks for all it had one after the other, each from
 /// the same place, and is to be told all of it in one order.
-const SETTLE: Duration = Duration::from_millis(50);
+const SETTLE: Duration = Duration::from_millis(200);
 /// A connection that is ended is held this long since its beginning: the real client comes back at once, however often.
 const HOLD: Duration = Duration::from_secs(1);
 /// How long a client that came without a token may take to send one.
