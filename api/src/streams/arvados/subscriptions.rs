@@ -20,8 +20,8 @@ const TOLD_RECORDS: u64 = 128 << 10;
 /// What a client wants to be told.
 struct Subscribed {
     number: u64,
-    /// As it was asked for.
-    asked: Value,
+    /// The digest of what was asked for: to keep that would be to keep whatever a client can think of.
+    asked: blake3::Hash,
     filter: Filter,
     /// It begins behind this.
     after: Offset,
@@ -57,7 +57,7 @@ impl Subscriptions {
     /// Adds one that wants what the filter matches behind `after`. Returns its number.
     pub(super) fn add(
         &mut self,
-        asked: Value,
+        asked: &Value,
         filter: Filter,
         after: Offset,
         bookmarks: bool,
@@ -69,7 +69,7 @@ impl Subscriptions {
             return Err(NotSubscribed::TooFarBack);
         }
         self.count += 1;
-        self.all.push(Subscribed { number: self.count, asked, filter, after, bookmarks });
+        self.all.push(Subscribed { number: self.count, asked: digest(asked), filter, after, bookmarks });
         if let Err(error) = self.filters(Offset::BEGINNING) {
             self.all.pop();
             return Err(error.into());
@@ -80,7 +80,7 @@ impl Subscriptions {
     /// Takes one back; says whether there was one.
     pub(super) fn remove(&mut self, which: &Which) -> bool {
         let place = self.all.iter().position(|subscribed| match which {
-            Which::Filters(filters) => subscribed.asked == *filters,
+            Which::Filters(filters) => subscribed.asked == digest(filters),
             Which::Number(number) => subscribed.number == *number,
         });
         place.map(|place| self.all.remove(place)).is_some()
@@ -134,4 +134,8 @@ impl Subscriptions {
             self.forgotten = Offset(kept_from - 1);
         }
     }
+}
+
+fn digest(filters: &Value) -> blake3::Hash {
+    blake3::hash(filters.to_string().as_bytes())
 }

@@ -274,7 +274,7 @@ impl Talk {
             );
             return Ok(Err((400, why)));
         }
-        let number = match self.subscriptions.add(asked, filter, after, bookmarks) {
+        let number = match self.subscriptions.add(&asked, filter, after, bookmarks) {
             Ok(number) => number,
             Err(NotSubscribed::TooMany) => return Ok(Err((403, NotSubscribed::TooMany.to_string()))),
             Err(error) => return Ok(Err((400, error.to_string()))),

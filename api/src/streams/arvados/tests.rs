@@ -237,7 +237,7 @@ proptest! {
                 Step::Subscribe(sorts, after) => {
                     let head = socket.log.len() as u64;
                     let after = after.map_or(head, |after| after.index(socket.log.len() + 1) as u64);
-                    let added = socket.subscriptions.add(json!([]), of_sorts(&sorts), Offset(after), false);
+                    let added = socket.subscriptions.add(&json!([]), of_sorts(&sorts), Offset(after), false);
                     if live.len() == SUBSCRIPTIONS_MAX {
                         prop_assert_eq!(added, Err(NotSubscribed::TooMany));
                         continue;
@@ -279,14 +279,14 @@ proptest! {
 fn what_was_told_is_remembered_over_a_bounded_way_and_further_back_is_refused() {
     let mut subscriptions = Subscriptions::default();
     let everything = || of_sorts(&(0..4).collect());
-    subscriptions.add(json!([]), everything(), Offset(0), false).unwrap();
+    subscriptions.add(&json!([]), everything(), Offset(0), false).unwrap();
     for id in 1..=1_000_000 {
         subscriptions.tell(Offset(id));
     }
     assert!(subscriptions.was_told(Offset(1_000_000)) && subscriptions.was_told(Offset(900_000)));
     assert!(!subscriptions.was_told(Offset(1)), "the memory of it is bounded");
     let looks_back = |subscriptions: &mut Subscriptions, after| {
-        subscriptions.add(json!([]), everything(), Offset(after), false)
+        subscriptions.add(&json!([]), everything(), Offset(after), false)
     };
     assert_eq!(looks_back(&mut subscriptions, 0), Err(NotSubscribed::TooFarBack));
     assert_eq!(looks_back(&mut subscriptions, 500_000), Err(NotSubscribed::TooFarBack));
@@ -297,8 +297,7 @@ fn what_was_told_is_remembered_over_a_bounded_way_and_further_back_is_refused() 
 fn a_subscription_is_taken_back_by_its_number_or_by_just_its_filters() {
     let mut subscriptions = Subscriptions::default();
     let filters = json!([["event_type", "=", "create"]]);
-    let mut add =
-        |asked: &Value| subscriptions.add(asked.clone(), Filter::everything(), Offset(0), false).unwrap();
+    let mut add = |asked: &Value| subscriptions.add(asked, Filter::everything(), Offset(0), false).unwrap();
     let numbers = [add(&filters), add(&json!([])), add(&filters)];
     assert_eq!(numbers, [1, 2, 3]);
     assert!(!subscriptions.remove(&Which::Filters(json!([["event_type", "=", "delete"]]))));
