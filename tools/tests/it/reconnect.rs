@@ -1,4 +1,4 @@
-//! Every stream and every session comes back at once after the server was killed.
+//! Every stream, every session and every socket of Arvados' clients comes back at once after the server was killed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,17 +17,26 @@ use crate::support::ws::{Gone, Ws};
 /// How many threads they come back on.
 const COMING_BACK: usize = 64;
 
-/// Something open, in one of two ways.
+/// Something open, in one of three ways.
 enum Open {
     Stream(Box<Events>),
     Session(Box<Ws>),
+    Arvados(Box<Ws>),
+}
+
+/// How somebody reads.
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    Stream,
+    /// With the session, once there is one.
+    Session(Option<String>),
+    Arvados,
 }
 
 /// A reader and what it has seen.
 struct Reader {
     client: Client,
-    /// The session, if it is not a stream.
-    session: Option<String>,
+    kind: Kind,
     /// Where it goes on.
     token: String,
     seen: u64,
@@ -36,38 +45,41 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(client: &Client, by_socket: bool) -> (Self, Open) {
-        let reader = Self {
-            client: client.clone(),
-            session: by_socket.then(String::new),
-            token: "now".into(),
-            seen: 0,
-            refused: 0,
-        };
+    fn new(client: &Client, kind: Kind) -> (Self, Open) {
+        let reader = Self { client: client.clone(), kind, token: "now".into(), seen: 0, refused: 0 };
         let open = reader.open().expect("an answer").unwrap_or_else(|refusal| panic!("{}", refusal.text()));
         (reader, open)
     }
 
     fn open(&self) -> std::io::Result<Result<Open, Response>> {
-        let Some(session) = &self.session else {
-            let (query, id) = match self.token.as_str() {
-                "now" => ("?resume_point=now", None),
-                token => ("", Some(token)),
-            };
-            return Ok(
-                Events::try_open(&self.client, query, id)?.map(|stream| Open::Stream(Box::new(stream)))
-            );
+        let opened = match &self.kind {
+            Kind::Stream => {
+                let (query, id) = match self.token.as_str() {
+                    "now" => ("?resume_point=now", None),
+                    token => ("", Some(token)),
+                };
+                return Ok(
+                    Events::try_open(&self.client, query, id)?.map(|stream| Open::Stream(Box::new(stream)))
+                );
+            }
+            Kind::Session(_) => Ws::try_open(&self.client)?,
+            Kind::Arvados => Ws::try_open_at(&self.client, "/websocket")?,
         };
-        let mut socket = match Ws::try_open(&self.client)? {
+        let mut socket = match opened {
             Ok(socket) => socket,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let mut open = json!({"type": "open", "resume_point": self.token});
-        if !session.is_empty() {
-            open["session"] = json!(session);
-        }
-        socket.try_say(&open).map_err(|_| std::io::ErrorKind::BrokenPipe)?;
-        Ok(Ok(Open::Session(Box::new(socket))))
+        let first = match &self.kind {
+            Kind::Session(Some(session)) => {
+                json!({"type": "open", "resume_point": self.token, "session": session})
+            }
+            Kind::Session(None) => json!({"type": "open", "resume_point": self.token}),
+            _ if self.seen > 0 => json!({"method": "subscribe", "last_log_id": self.seen}),
+            _ => json!({"method": "subscribe"}),
+        };
+        socket.try_say(&first).map_err(|_| std::io::ErrorKind::BrokenPipe)?;
+        let socket = Box::new(socket);
+        Ok(Ok(if self.kind == Kind::Arvados { Open::Arvados(socket) } else { Open::Session(socket) }))
     }
 
     /// Reads until it has seen `last`: every offset from where it was. False if the connection broke before.
@@ -98,12 +110,24 @@ impl Reader {
                     assert!(message["type"] != "bye" && message["type"] != "answer", "{message}");
                     if message["type"] == "hello" {
                         assert_eq!(message["resume"], "ok", "{message}");
-                        self.session = Some(text(&message, "session"));
+                        self.kind = Kind::Session(Some(text(&message, "session")));
                     }
                     if let Some(token) = message["resume_token"].as_str() {
                         self.token = token.to_owned();
                     }
                     message["events"].as_array().cloned().unwrap_or_default()
+                }
+                Open::Arvados(socket) => {
+                    let message = match socket.try_next(ANSWER_WAIT) {
+                        Ok(message) => message,
+                        Err(Gone::Silent) => panic!("a socket that says nothing"),
+                        Err(Gone::Closed(_) | Gone::Broken) => return false,
+                    };
+                    assert!(message.get("status").is_none_or(|status| status == 200), "{message}");
+                    match message.get("id") {
+                        Some(id) => vec![json!({"offset": id})],
+                        None => vec![],
+                    }
                 }
             };
             for event in events {
@@ -141,19 +165,30 @@ impl Reader {
 }
 
 #[test]
-fn all_streams_and_sessions_come_back_at_once_after_a_restart_and_miss_nothing() {
+fn all_streams_and_sockets_come_back_at_once_after_a_restart_and_miss_nothing() {
     let streams = count("SCROLLBACK_L5_STREAMS", 100);
     let (mut server, mut owner) = Server::set_up(&[]);
     let channel = owner.create_channel("general");
     let token = owner.token("readers");
     let mut owner = owner.with_token(&token);
-    let mut readers: Vec<(Reader, Open)> =
-        (0..streams).map(|n| Reader::new(&owner, n.is_multiple_of(2))).collect();
-    // A session has begun when its `hello` is there; a stream, when its head is.
+    let mut readers: Vec<(Reader, Open)> = (0..streams)
+        .map(|n| {
+            let kind = [Kind::Stream, Kind::Session(None), Kind::Arvados][n % 3].clone();
+            Reader::new(&owner, kind)
+        })
+        .collect();
+    // A session has begun when its `hello` is there; a stream, when its head is; a subscription, when it is answered.
     for (reader, open) in &mut readers {
-        if let Open::Session(socket) = open {
-            let hello: Value = socket.next_of(|message| message["type"] == "hello");
-            reader.session = Some(text(&hello, "session"));
+        match open {
+            Open::Stream(_) => {}
+            Open::Session(socket) => {
+                let hello: Value = socket.next_of(|message| message["type"] == "hello");
+                reader.kind = Kind::Session(Some(text(&hello, "session")));
+            }
+            Open::Arvados(socket) => {
+                let answer: Value = socket.next_of(|message| message.get("status").is_some());
+                assert_eq!(answer["status"], 200, "{answer}");
+            }
         }
     }
     let said = number(&owner.say(&channel, "everybody saw this"), "offset");
@@ -193,7 +228,7 @@ fn all_streams_and_sessions_come_back_at_once_after_a_restart_and_miss_nothing()
     coming.into_iter().for_each(|thread| thread.join().unwrap());
     let longest = longest.lock().unwrap().as_secs_f64();
     eprintln!(
-        "{streams} streams and sessions were back {longest:.1} s after the kill, {} times told to come later",
+        "{streams} streams and sockets were back {longest:.1} s after the kill, {} times told to come later",
         refused.load(Ordering::Relaxed)
     );
     must_be_within("SCROLLBACK_L5_SECONDS_MAX", longest, "the last stream back after the kill, in seconds");
