@@ -158,6 +158,7 @@ pub struct Streams {
     selections: Selections,
     sessions: Arc<Sessions>,
     watches: Arc<Watches>,
+    looked: arvados::Looked,
     /// Bounds how many readers read the log at once.
     log_readers: Arc<Semaphore>,
     /// Bounds how many readers have the log read ahead for them.
@@ -188,6 +189,7 @@ impl Streams {
             selections: Selections::default(),
             sessions,
             watches,
+            looked: arvados::Looked::default(),
             log_readers: Arc::new(Semaphore::new(limits.log_readers_max.max(1))),
             read_aheads: Arc::new(Semaphore::new(limits.log_readers_max.div_ceil(2).max(1))),
             limits,

@@ -119,6 +119,10 @@ pub(crate) async fn list(
     if let Some(time) = since {
         after = after.max(streams.before_time(time).await?.offset);
     }
+    let selection = streams.selection(reader.user(), &filters);
+    if let Some(looked) = streams.looked.up_to(&selection) {
+        after = after.max(looked);
+    }
     if after >= to {
         return Ok(Listed::Page(page.answer()));
     }
@@ -126,7 +130,6 @@ pub(crate) async fn list(
     if wanted.newest_first {
         let latest = streams.position(to).await?.unwrap_or(head);
         let count = (wanted.skip + wanted.limit + 1) as u64;
-        let selection = streams.selection(reader.user(), &filters);
         from = Some(streams.before_last(count, &selection, (after, latest)).await?);
     }
     // What lies at or below the head has a place.
@@ -154,6 +157,9 @@ pub(crate) async fn list(
             Step::CaughtUp(_) | Step::Wait => break,
         }
     }
+    if page.is_empty() {
+        streams.looked.note(selection, to);
+    }
     Ok(Listed::Page(page.answer()))
 }
 
@@ -177,6 +183,11 @@ impl Page<'_> {
             }
         }
         Ok(if taken.through.offset >= self.to { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// Whether nothing was found at all.
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.skipped == 0 && !self.more
     }
 
     fn push(&mut self, row: Box<RawValue>) -> ControlFlow<()> {

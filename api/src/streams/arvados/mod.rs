@@ -9,10 +9,12 @@
 mod ask;
 mod filters;
 pub(crate) mod list;
+mod looked;
 mod row;
 mod subscriptions;
 mod talk;
 #[cfg(test)]
 mod tests;
 
+pub(super) use looked::Looked;
 pub(crate) use talk::{Door, Socket};

@@ -106,6 +106,33 @@ fn filters_choose_rows_and_wrong_ones_are_refused_where_the_client_looks() {
 }
 
 #[test]
+fn a_list_that_found_nothing_finds_what_has_come_since() {
+    let (_server, mut owner, channels) = with_events();
+    let (mut bob, id) = owner.invite_member("bob");
+    let private =
+        text(&owner.post("/api/channels", &json!({"name": "secret", "private": true})).ok(201), "id");
+    owner.say(&private, "said before anybody was let in");
+    let seldom = json!([["object_uuid", "=", private], ["id", ">", "1"]]);
+    for _ in 0..2 {
+        assert_eq!(list(&mut bob, &seldom, "order=id").0, [0; 0]);
+        assert_eq!(list(&mut bob, &json!([["id", ">", u64::MAX]]), "order=id").0, [0; 0]);
+        owner.say(&channels[0], "something else");
+    }
+    // What was hidden when it looked is shown once it may be seen.
+    owner.put(&format!("/api/channels/{private}/members/{id}"), &json!({})).ok(200);
+    let seen = offsets(&mut owner, |event| {
+        event["id"] == json!(private) || (event["type"] == "member" && event["channel"] == json!(private))
+    });
+    assert_eq!(list(&mut bob, &seldom, "order=id").0, seen);
+    assert_eq!(seen.len(), 2);
+    let of_type = json!([["event_type", "=", "delete"], ["object_uuid", "=", channels[0]]]);
+    assert_eq!(list(&mut owner, &of_type, "order=id").0, [0; 0]);
+    let gone = number(&owner.delete(&format!("/api/channels/{}", channels[0])).ok(200), "offset");
+    assert_eq!(list(&mut owner, &of_type, "order=id").0, [gone]);
+    assert_eq!(list(&mut owner, &of_type, "").0, [gone]);
+}
+
+#[test]
 fn a_list_shows_nobody_what_they_may_not_see_nor_a_deleted_text() {
     let (_server, mut owner) = Server::set_up(&[]);
     let private =
