@@ -1,5 +1,7 @@
 //! Watches, as docs/api.md has them.
 
+mod socket;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
