@@ -1,6 +1,9 @@
 //! Watches, as docs/api.md has them.
 
+mod large;
+mod promises;
 mod socket;
+mod stalled;
 
 use std::time::{Duration, Instant};
 
