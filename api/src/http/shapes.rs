@@ -418,7 +418,7 @@ pub(super) struct RemovedMember<'a> {
 /// A watch as it is to be.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SetWatch {
+pub(crate) struct SetWatch {
     /// The channels; at most 10,000.
     pub(super) watch: Vec<WatchedChannel>,
     /// From one notice to the next it is at least this long, in milliseconds; 250 if not given.
@@ -434,7 +434,7 @@ pub(super) struct SetWatch {
 /// A channel to be watched.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct WatchedChannel {
+pub(crate) struct WatchedChannel {
     /// Its id.
     pub(super) id: String,
     /// Up to which offset the caller knows it: what is newer is told at once. What there is now if not given.
@@ -459,6 +459,8 @@ pub(super) struct Watched<'a> {
     pub(super) lease_s: u64,
     /// How much of that is left, in whole seconds.
     pub(super) left_s: u64,
+    /// The seconds between two signs of life of whatever it is read by.
+    pub(super) heartbeat: u64,
     /// Each channel and how it stands. Not of a renewal.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

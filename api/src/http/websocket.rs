@@ -13,10 +13,11 @@ use super::call::{Call, Server};
 use super::handoff::{Handoff, Opened, Running};
 use super::in_flight::{Held, Holder};
 use super::problem::{Code, Problem, WEBSOCKET_VERSION};
+use super::shapes::SetWatch;
 use super::streams::Opener;
-use super::{body, idempotency, messages};
+use super::{body, idempotency, messages, watch};
 use crate::streams::http::refuse_while_ending;
-use crate::streams::ws::{Hold, Post, Posted, Ws};
+use crate::streams::ws::{Finding, Hold, Post, Posted, Ws};
 use crate::vault::Session;
 
 /// How long a key is: 16 bytes in base64.
@@ -108,7 +109,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue>
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Sends messages in the name of whoever opened a socket.
+/// Sends messages and sets watches in the name of whoever opened a socket.
 struct Poster {
     server: Arc<Server>,
     session: Arc<Session>,
@@ -119,6 +120,19 @@ impl Post for Poster {
     fn post(&self, channel: String, body: String, key: Option<String>) -> Posted {
         let (server, session) = (Arc::clone(&self.server), Arc::clone(&self.session));
         Box::pin(async move { send(&server, &session, &channel, body, key.as_deref()).await })
+    }
+
+    fn watch(&self, name: String, set: Option<SetWatch>, resume_point: Option<String>) -> Finding {
+        let (server, session) = (Arc::clone(&self.server), Arc::clone(&self.session));
+        Box::pin(async move {
+            live(&server, &session)?;
+            watch::find(&server, session.user, &name, set, resume_point.as_deref()).await
+        })
+    }
+
+    fn unwatch(&self, name: &str) -> Result<(), Problem> {
+        live(&self.server, &self.session)?;
+        watch::end_of(&self.server, self.session.user, name)
     }
 
     fn hold(&self) -> Box<dyn Hold> {
@@ -140,14 +154,20 @@ async fn send(
     body: String,
     key: Option<&str>,
 ) -> Result<Vec<u8>, Problem> {
-    if !session.is_live() {
-        return Err(Problem::plain(Code::Unauthenticated));
-    }
-    session.touch(server.now());
+    live(server, session)?;
     let path = format!("/api/channels/{channel}");
     let key =
         key.map(|key| idempotency::digest_of(session.user, "POST", &path, key.as_bytes())).transpose()?;
     messages::post(server, session.user, channel, body, key).await
+}
+
+/// Whether the identity that opened a socket may still do anything, as every call asks.
+fn live(server: &Server, session: &Session) -> Result<(), Problem> {
+    if !session.is_live() {
+        return Err(Problem::plain(Code::Unauthenticated));
+    }
+    session.touch(server.now());
+    Ok(())
 }
 
 #[cfg(test)]

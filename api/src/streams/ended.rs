@@ -21,6 +21,8 @@ pub(super) struct Tally {
 pub(super) struct Talked {
     /// How many sessions were opened on it.
     pub(super) sessions: u64,
+    /// How many times a watch was begun to be read on it.
+    pub(super) watches: u64,
     /// How many messages its client has sent.
     pub(super) messages: u64,
 }
@@ -41,7 +43,9 @@ impl Tally {
         };
         let seconds = self.began.elapsed().as_secs();
         let Tally { events, bytes, .. } = *self;
-        let (sessions, messages) = talked.map(|talked| (talked.sessions, talked.messages)).unzip();
+        let sessions = talked.map(|talked| talked.sessions);
+        let watches = talked.map(|talked| talked.watches);
+        let messages = talked.map(|talked| talked.messages);
         // A line's level is fixed where it is written.
         macro_rules! line {
             ($level:ident) => {
@@ -50,6 +54,7 @@ impl Tally {
                     close_code,
                     seconds,
                     sessions,
+                    watches,
                     events,
                     bytes,
                     messages,

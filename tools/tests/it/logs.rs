@@ -224,6 +224,8 @@ fn every_stream_says_at_its_end_why_it_ended_and_how_much_came_and_went() {
     let mut socket = from_the_beginning(&owner);
     let other = socket.session_id(json!({"resume_point": "now"}));
     assert_eq!(socket.ask(json!({"type": "close", "session": other}))["type"], "closed");
+    let watch = json!({"type": "watch", "watch": "w", "set": {"watch": []}});
+    assert_eq!(socket.ask(watch)["status"], 200);
     socket.close();
     let mut wrong = RawWs::open(&owner);
     wrong.say(&frame(FIN | BINARY, b"no text")).unwrap();
@@ -241,7 +243,7 @@ fn every_stream_says_at_its_end_why_it_ended_and_how_much_came_and_went() {
     for (path, reason, close_code, level, sessions, messages) in [
         ("/api/events", "gone", None, "DEBUG", None, None),
         ("/api/ws", "gone", None, "DEBUG", Some(1), Some(1)),
-        ("/api/ws", "closed", None, "DEBUG", Some(2), Some(3)),
+        ("/api/ws", "closed", None, "DEBUG", Some(2), Some(4)),
         ("/api/ws", "messages are text", Some(1003), "INFO", Some(0), Some(0)),
         ("/api/ws", "revoked", None, "INFO", Some(1), Some(1)),
         ("/api/events", "revoked", None, "INFO", None, None),
@@ -254,6 +256,8 @@ fn every_stream_says_at_its_end_why_it_ended_and_how_much_came_and_went() {
         for (field, value) in [("close_code", close_code), ("sessions", sessions), ("messages", messages)] {
             assert_eq!(line.get(field), value.map(|value: u64| json!(value)).as_ref(), "{field}: {line}");
         }
+        let watches = sessions.map(|_| json!(u64::from(reason == "closed")));
+        assert_eq!(line.get("watches"), watches.as_ref(), "{line}");
         assert_eq!(line["events"], if close_code.is_some() { 0 } else { events }, "{line}");
         assert!(line["bytes"].as_u64().unwrap() > 100 * line["events"].as_u64().unwrap(), "{line}");
         assert!(line["seconds"].is_u64(), "{line}");

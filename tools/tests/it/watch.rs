@@ -1,5 +1,10 @@
 //! Watches, as docs/api.md has them.
 
+mod large;
+mod promises;
+mod socket;
+mod stalled;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};

@@ -142,7 +142,7 @@ impl Socket {
             began: Instant::now(),
             settles: None,
             told: Told::default(),
-            talked: Talked { sessions: 0, messages: 0 },
+            talked: Talked { sessions: 0, watches: 0, messages: 0 },
             beat,
             pulsed: false,
             streams,

@@ -7,6 +7,7 @@ use scrollback_log::{Offset, Tag};
 use scrollback_projections::testing::{Dice, History};
 use serde_json::{Value, json};
 
+use super::World;
 use super::ring::{events, happened};
 use crate::streams::ws::testing::{Said, every_frame};
 use crate::streams::{Chunk, Position};
@@ -60,7 +61,8 @@ fn every_frame_that_the_server_sends_fits_the_schema_and_nothing_like_it_does() 
         );
     });
     let mut kinds = Vec::new();
-    for Said { what, frame } in every_frame(at, chunk) {
+    let origins = World::new(1 << 20).views.read().unwrap().origins().clone();
+    for Said { what, frame } in every_frame(at, chunk, &origins) {
         let frame = payload(frame);
         let errors: Vec<String> = schema.iter_errors(&frame).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{what}: {frame}: {errors:?}");
@@ -71,13 +73,17 @@ fn every_frame_that_the_server_sends_fits_the_schema_and_nothing_like_it_does() 
             let mut less = frame.clone();
             less.as_object_mut().unwrap().remove(field);
             let may_lack = ["id", "code", "retry"].contains(&&**field)
-                || (frame["type"] == "answer" && field == "session");
+                || (frame["type"] == "answer" && ["session", "watch"].contains(&&**field))
+                || (frame["type"] == "changed" && field == "resume_point");
             assert!(!schema.is_valid(&less) || may_lack, "{less}");
         }
+        let (session, watch) = (frame.get("session"), frame.get("watch"));
+        assert!(session.is_none() || watch.is_none(), "whom it is about is told by one field: {frame}");
         kinds.push(frame["type"].as_str().unwrap().to_owned());
     }
     kinds.dedup();
-    let said = ["hello", "events", "caught_up", "checkpoint", "heartbeat", "answer", "closed", "bye"];
+    let said =
+        ["hello", "events", "caught_up", "checkpoint", "heartbeat", "answer", "closed", "bye", "changed"];
     assert_eq!(kinds, said, "all that docs/api.md names");
 }
 
@@ -91,6 +97,9 @@ fn what_a_client_may_say_fits_the_schema() {
         json!({"type": "ack", "session": "S0", "offset": 3}),
         json!({"type": "close", "session": "S0"}),
         json!({"type": "send", "id": "2", "channel": "C0", "body": "hello", "idempotency_key": "k"}),
+        json!({"type": "watch", "watch": "w", "resume_point": "98413367520012.7-0000beef"}),
+        json!({"type": "watch", "id": "3", "watch": "w", "set": {"watch": [{"id": "C0", "since": 7}], "max_delay_ms": 0, "lease_s": 60}}),
+        json!({"type": "unwatch", "watch": "w"}),
     ] {
         assert!(schema.is_valid(&good), "{good}");
     }
@@ -98,6 +107,10 @@ fn what_a_client_may_say_fits_the_schema() {
         json!({}),
         json!({"type": "open", "windwo": 1}),
         json!({"type": "send", "channel": "C0", "body": ""}),
+        json!({"type": "watch", "watch": "w w"}),
+        json!({"type": "watch", "watch": "w", "set": {}}),
+        json!({"type": "watch", "watch": "w", "set": {"watch": [], "mode": "events"}}),
+        json!({"type": "unwatch", "session": "S0"}),
     ] {
         assert!(!schema.is_valid(&bad), "{bad}");
     }

@@ -35,7 +35,7 @@ pub(super) fn changed(
 }
 
 /// Where a reader stands: of another setting of the watch it says nothing.
-fn place(epoch: u64, at: Position) -> String {
+pub(in crate::streams) fn place(epoch: u64, at: Position) -> String {
     format!("{epoch}.{at}")
 }
 
@@ -65,7 +65,8 @@ pub(super) fn page(epoch: u64, changes: &[Change], at: Position, origins: &Origi
     format!("{{\"epoch\":{epoch},\"changed\":{changed},\"head\":{head},\"next\":\"{next}\"}}").into_bytes()
 }
 
-fn list(changes: &[Change], origins: &Origins) -> String {
+/// Changes, as JSON.
+pub(in crate::streams) fn list(changes: &[Change], origins: &Origins) -> String {
     let mut list = String::from("[");
     for change in changes {
         if list.len() > 1 {

@@ -8,16 +8,17 @@
 //! A watch is kept in memory, for as long as somebody reads it and for its lease after that. To set it again replaces all of it
 //! at once under a new epoch; whoever read it before is told `replaced` and nothing more.
 
-mod frames;
+pub(super) mod frames;
 mod poll;
-mod reading;
-mod registry;
-mod set;
+pub(super) mod reading;
+pub(super) mod registry;
+pub(super) mod set;
 mod sse;
 
 use std::time::Duration;
 
 pub use poll::WatchPolled;
+pub use reading::Place;
 pub use registry::{Kept, TooManyWatches, Watch, Watches};
 pub use set::{Refused, Set, Standing, Wanted};
 pub use sse::WatchSse;
@@ -26,6 +27,8 @@ pub use sse::WatchSse;
 pub const CHANNELS_MAX: usize = 10_000;
 /// The longest name of a watch, in characters.
 pub const NAME_LENGTH_MAX: usize = 64;
+/// The most changes of one part of a notice.
+pub(super) const CHANGES_MAX: usize = 1_000;
 /// The longest that notices may be held back.
 pub const DELAY_MAX: Duration = Duration::from_secs(60);
 /// How long they are if the client does not say.
@@ -36,6 +39,13 @@ pub const LEASE_MIN: Duration = Duration::from_secs(10);
 pub const LEASE_MAX: Duration = Duration::from_secs(3600);
 /// The lease if the client does not say.
 pub const LEASE_DEFAULT: Duration = Duration::from_secs(300);
+
+/// Whether this can be the name of a watch.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    is_plain && (1..=NAME_LENGTH_MAX).contains(&name.len())
+}
 
 /// How a watch is to be kept and told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

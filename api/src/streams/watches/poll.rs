@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use scrollback_log::Offset;
 use tokio::time::{Instant, timeout_at};
 
 use super::frames;
-use super::reading::{Reading, Step};
-use super::registry::Watch;
+use super::reading::{Place, Reading, Step};
+use super::registry::{Role, Watch};
 use crate::streams::poll::Open;
 use crate::streams::{Bye, Reader, Streams};
 
@@ -39,19 +38,20 @@ impl From<Bye> for WatchPolled {
 }
 
 impl Streams {
-    /// Answers a poll of `watch` by `reader`, who was told all up to `after`: at once if something has changed, else when it
+    /// Answers a poll of `watch` by `reader`, who stands at this place: at once if something has changed, else when it
     /// does or it has waited long enough.
     pub async fn poll_watch(
         self: &Arc<Self>,
         reader: Arc<dyn Reader>,
         watch: &Arc<Watch>,
-        after: Offset,
+        place: Place,
         wait: Duration,
     ) -> WatchPolled {
         let _open = Open::count(self.figures);
         let deadline = Instant::now() + wait;
-        let Some(mut reading) = Reading::begin(self, reader, watch, after, false) else {
-            return WatchPolled::Unwatched;
+        let mut reading = match Reading::begin(self, reader, watch, place, Role::Poll) {
+            Ok(reading) => reading,
+            Err(reason) => return reason.into(),
         };
         let (changes, at) = loop {
             match reading.step() {

@@ -6,14 +6,14 @@ use scrollback_log::Offset;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::registry::{Readership, Watch};
+use super::registry::{Readership, Role, Watch};
 use super::set::Change;
 use crate::streams::identity::Identity;
 use crate::streams::{Bye, Ending, Position, Pulse, Reader, Streams};
 
 /// What a transport is to do next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::streams) enum Step {
     /// Tell of these; who has been told of them stands there.
     Changed(Vec<Change>, Position),
     /// Say that all is told that there was when the reader came. Once in a life.
@@ -28,8 +28,22 @@ pub(super) enum Step {
     Ended(Bye),
 }
 
+/// Where somebody stands among the notices of a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The setting of the watch whose notices they were; none if that is not said. Of another one it counts for nothing.
+    pub epoch: Option<u64>,
+    /// All changes up to here were told.
+    pub after: Offset,
+}
+
+impl Place {
+    /// Before all notices.
+    pub const BEGINNING: Place = Place { epoch: None, after: Offset::BEGINNING };
+}
+
 /// A reader of a watch.
-pub(super) struct Reading {
+pub(in crate::streams) struct Reading {
     streams: Arc<Streams>,
     pub(super) readership: Readership,
     identity: Identity,
@@ -47,24 +61,32 @@ pub(super) struct Reading {
     caught_up: bool,
     /// When the next notice may be given.
     next_at: Option<Instant>,
+    /// The newest change of anybody's rights when the views were last looked at.
+    rights_at: Offset,
     beat: u64,
     /// Whether nobody is left who could wake it.
     is_left: bool,
 }
 
 impl Reading {
-    /// One for `reader`, who was told all up to `after`. None if the watch is over.
-    pub(super) fn begin(
+    /// One for `reader`, who stands at this place.
+    ///
+    /// # Errors
+    /// Why the watch cannot be read: it is over, or was set anew.
+    pub(in crate::streams) fn begin(
         streams: &Arc<Streams>,
         reader: Arc<dyn Reader>,
         watch: &Arc<Watch>,
-        after: Offset,
-        as_stream: bool,
-    ) -> Option<Reading> {
-        let readership = watch.read(as_stream)?;
+        place: Place,
+        role: Role,
+    ) -> Result<Reading, Bye> {
+        let readership = watch.read(role)?;
+        // Only now: a watch that is set anew while somebody comes must not be read from where they stood in the one before.
+        let is_of_it = place.epoch.is_none_or(|epoch| epoch == readership.epoch);
+        let after = if is_of_it { place.after } else { Offset::BEGINNING };
         let pulses = streams.pulse.clone();
         let beat = pulses.borrow().beat;
-        Some(Reading {
+        Ok(Reading {
             streams: Arc::clone(streams),
             readership,
             identity: Identity::new(reader),
@@ -76,35 +98,54 @@ impl Reading {
             looked: false,
             caught_up: false,
             next_at: None,
+            rights_at: Offset::BEGINNING,
             beat,
             is_left: false,
         })
     }
 
     /// Where a reader stands that has been told what all steps before the newest have given; the beginning before that.
-    pub(super) fn given(&self) -> Position {
+    pub(in crate::streams) fn given(&self) -> Position {
         self.given
     }
 
     /// Where it stands once it is told what the newest step has given.
-    pub(super) fn at(&self) -> Position {
+    pub(in crate::streams) fn at(&self) -> Position {
         self.at
     }
 
+    /// Which setting of the watch it reads.
+    pub(in crate::streams) fn epoch(&self) -> u64 {
+        self.readership.epoch
+    }
+
+    /// What the newest step has given is told, or as good as told.
+    pub(in crate::streams) fn confirm(&mut self) {
+        self.given = self.at;
+    }
+
+    /// The right to tell something now; none if it is over.
+    pub(in crate::streams) fn by_right<T>(&self, tell: impl FnOnce() -> T) -> Option<T> {
+        let turn = self.readership.turn()?;
+        let told = tell();
+        drop(turn);
+        Some(told)
+    }
+
     /// Whether it has looked at the views, so that [`Reading::at`] tells something.
-    pub(super) fn has_looked(&self) -> bool {
+    pub(in crate::streams) fn has_looked(&self) -> bool {
         self.looked
     }
 
     /// Looks for what ends it at once.
-    pub(super) fn over(&mut self) -> Option<Bye> {
+    pub(in crate::streams) fn over(&mut self) -> Option<Bye> {
         let pulse = *self.pulses.borrow();
         self.identity.look(&pulse).err().or_else(|| self.readership.over())
     }
 
     /// What to do next. All that the step before gave is told.
-    pub(super) fn step(&mut self) -> Step {
-        self.given = self.at;
+    pub(in crate::streams) fn step(&mut self) -> Step {
+        self.confirm();
         let pulse = *self.pulses.borrow_and_update();
         if let Some(reason) = self.over() {
             return Step::Ended(reason);
@@ -131,10 +172,11 @@ impl Reading {
             return Step::Wait(None);
         }
         let now = Instant::now();
-        if let Some(next) = self.next_at.filter(|next| *next > now) {
-            return Step::Wait(Some(next));
+        let held = self.next_at.filter(|next| *next > now);
+        if held.is_some() && self.streams.ring.rights_at() == self.rights_at {
+            return Step::Wait(held);
         }
-        match self.look() {
+        match self.look(held.is_some()) {
             Err(reason) => Step::Ended(reason),
             Ok(Some(changes)) => {
                 self.next_at = Some(now + self.readership.max_delay());
@@ -146,40 +188,64 @@ impl Reading {
                 self.caught_up = true;
                 Step::CaughtUp(self.at)
             }
-            Ok(None) => Step::Wait(None),
+            Ok(None) => Step::Wait(held),
         }
     }
 
     /// Looks at the views; none if nothing has changed. Views can be ahead of what is published, for a moment: then the pulse
-    /// that publishes it is on its way, and nothing is told before.
+    /// that publishes it is on its way, and nothing is told before. What `is_held` back is told only with a channel that is
+    /// gone: whoever loses it is to know at once.
     ///
     /// # Errors
     /// Why it is over.
-    fn look(&mut self) -> Result<Option<Vec<Change>>, Bye> {
+    fn look(&mut self, is_held: bool) -> Result<Option<Vec<Change>>, Bye> {
         // Before the views, so that all up to it is in them.
         let head = Position::from(self.streams.log.head());
+        let rights_at = self.streams.ring.rights_at();
         let (at, changes) =
             self.streams.look(|views| (views.at(), self.readership.changes(views, self.seen)));
         let changes = changes?;
         if at > self.streams.log.head().offset {
             return Ok(None);
         }
+        self.rights_at = rights_at;
+        if is_held && !changes.iter().any(|change| matches!(change, Change::Gone(..))) {
+            return Ok(None);
+        }
         (self.looked, self.seen, self.at) = (true, at, head);
         Ok((!changes.is_empty()).then_some(changes))
     }
 
+    /// Why the watch is not this reader's any more, whatever else there is to say.
+    pub(in crate::streams) fn replaced(&self) -> Option<Bye> {
+        self.readership.over()
+    }
+
+    /// Returns when it must look whether it may go on, or when what is held back until then is to be told. Whoever calls this
+    /// waits for pulses, too.
+    pub(in crate::streams) async fn woken(&mut self, until: Option<Instant>) {
+        woken(&mut self.readership.touched, until).await;
+    }
+
     /// Waits until there may be something to do.
-    pub(super) async fn wait(&mut self, until: Option<Instant>) {
-        let held = async {
-            match until {
-                Some(until) => sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
+    pub(in crate::streams) async fn wait(&mut self, until: Option<Instant>) {
         tokio::select! {
             changed = self.pulses.changed() => self.is_left |= changed.is_err(),
-            _ = self.readership.touched.changed() => {}
-            () = held => {}
+            () = woken(&mut self.readership.touched, until) => {}
         }
+    }
+}
+
+async fn woken(touched: &mut watch::Receiver<u64>, until: Option<Instant>) {
+    let held = async {
+        match until {
+            Some(until) => sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        // Its sender is part of the watch, which is held.
+        _ = touched.changed() => {}
+        () = held => {}
     }
 }

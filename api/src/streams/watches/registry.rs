@@ -68,6 +68,18 @@ pub struct Kept {
     pub left: Duration,
 }
 
+/// How somebody reads a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::streams) enum Role {
+    /// With a poll, of which there may be several.
+    Poll,
+    /// As a stream, of which the newest counts.
+    Stream,
+    /// As a stream, but only as it was set under this epoch: who has set it anew since must not be put out by somebody who
+    /// does not know of that.
+    StreamOf(u64),
+}
+
 /// Somebody who reads a watch: as it was set when they began.
 #[derive(Debug)]
 pub(super) struct Readership {
@@ -90,14 +102,21 @@ impl Watch {
         self.touched.send_modify(|count| *count += 1);
     }
 
-    /// Begins to read it, as a stream or with a poll. None if it is over.
-    pub(super) fn read(self: &Arc<Self>, as_stream: bool) -> Option<Readership> {
+    /// Begins to read it.
+    ///
+    /// # Errors
+    /// Why it cannot be read: it is over, or was set anew.
+    pub(super) fn read(self: &Arc<Self>, role: Role) -> Result<Readership, Bye> {
         let touched = self.touched.subscribe();
         let mut state = self.lock();
         if state.is_over() {
-            return None;
+            return Err(Bye::Unwatched);
+        }
+        if matches!(role, Role::StreamOf(epoch) if epoch != state.epoch) {
+            return Err(Bye::Replaced);
         }
         state.renew();
+        let as_stream = role != Role::Poll;
         let stream = as_stream.then(|| {
             state.streams += 1;
             state.is_streamed = true;
@@ -111,7 +130,7 @@ impl Watch {
         if as_stream {
             self.touch();
         }
-        Some(Readership { watch: Arc::clone(self), epoch, stream, touched })
+        Ok(Readership { watch: Arc::clone(self), epoch, stream, touched })
     }
 
     /// Which setting of it is in force.
@@ -310,83 +329,4 @@ fn counted<'a>(all: impl Iterator<Item = &'a Arc<Watch>>) -> (usize, usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::streams::watches::{DELAY_DEFAULT, LEASE_MIN};
-
-    const ADA: Offset = Offset(2);
-    const BOB: Offset = Offset(3);
-    const OPTIONS: Options = Options { max_delay: DELAY_DEFAULT, lease: LEASE_MIN };
-
-    fn set(watches: &Watches, name: &str) -> Arc<Watch> {
-        let kept = watches.set(ADA, name, Set::default(), OPTIONS).unwrap();
-        let watch = watches.get(ADA, name).unwrap();
-        assert_eq!(watch.epoch(), kept.epoch);
-        watch
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn whoever_reads_is_replaced_by_a_new_setting_and_by_a_new_stream_and_polls_by_no_stream() {
-        let watches = Watches::default();
-        let watch = set(&watches, "w");
-        let (mut first, poll) = (watch.read(true).unwrap(), watch.read(false).unwrap());
-        assert!(first.turn().is_some() && poll.turn().is_some());
-        let second = watch.read(true).unwrap();
-        first.touched.changed().await.unwrap();
-        assert_eq!((first.over(), second.over(), poll.over()), (Some(Bye::Replaced), None, None));
-        let before = watch.epoch();
-        assert!(Arc::ptr_eq(&watch, &set(&watches, "w")) && watch.epoch() > before);
-        for reader in [&first, &second, &poll] {
-            assert!(reader.turn().is_none() && reader.over() == Some(Bye::Replaced));
-        }
-        let third = watch.read(true).unwrap();
-        drop((first, second));
-        tokio::time::advance(2 * LEASE_MIN).await;
-        assert!(watches.get(ADA, "w").is_some(), "somebody reads it, whoever of before goes");
-        watches.end(ADA, "w");
-        assert_eq!((third.over(), third.turn().is_none()), (Some(Bye::Unwatched), true));
-        assert!(watches.get(ADA, "w").is_none());
-        watches.end(ADA, "w");
-        assert!(set(&watches, "w").epoch() > third.epoch && third.over() == Some(Bye::Unwatched));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_watch_is_kept_for_its_lease_after_it_was_set_read_or_renewed() {
-        let watches = Watches::default();
-        let watch = set(&watches, "w");
-        let (almost, whole) = (LEASE_MIN - Duration::from_secs(1), LEASE_MIN);
-        tokio::time::advance(almost).await;
-        assert_eq!(watches.get(ADA, "w").unwrap().renew().unwrap().left, LEASE_MIN);
-        tokio::time::advance(almost).await;
-        drop(watch.read(false).unwrap());
-        tokio::time::advance(almost).await;
-        for as_stream in [true, false] {
-            let reader = watch.read(as_stream).unwrap();
-            tokio::time::advance(3 * whole).await;
-            watches.sweep();
-            assert_eq!((watches.count(), reader.over()), ((1, 0), None));
-        }
-        tokio::time::advance(almost).await;
-        assert!(watches.get(ADA, "w").is_some() && watches.get(BOB, "w").is_none());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(watches.get(ADA, "w").is_none() && watch.read(true).is_none());
-        assert_eq!(watches.count(), (0, 0));
-        let held = Arc::clone(&watches.lock()[&ADA]["w"]);
-        watches.sweep();
-        assert!(watches.lock().is_empty());
-        assert!(held.renew().is_none() && held.read(false).is_none(), "it does not come back");
-    }
-
-    #[test]
-    fn a_user_has_so_many_watches_and_not_more() {
-        let watches = Watches::default();
-        for number in 0..WATCHES_OF_USER_MAX {
-            set(&watches, &number.to_string());
-        }
-        assert!(watches.set(ADA, "more", Set::default(), OPTIONS).is_err());
-        assert!(watches.set(ADA, "7", Set::default(), OPTIONS).is_ok(), "in place of one");
-        assert!(watches.set(BOB, "more", Set::default(), OPTIONS).is_ok());
-        watches.end(ADA, "3");
-        assert!(watches.set(ADA, "more", Set::default(), OPTIONS).is_ok());
-    }
-}
+mod tests;

@@ -43,7 +43,7 @@ impl Refused {
 
 /// Why a watched channel is watched no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gone {
+pub(in crate::streams) enum Gone {
     /// It was deleted.
     Deleted,
     /// The watcher may not see it any more.
@@ -64,7 +64,7 @@ pub type Standing = (Offset, Result<Offset, Refused>);
 
 /// What a reader is told of one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(in crate::streams) enum Change {
     /// Its newest record has this offset.
     Moved(Offset, Offset),
     /// It is gone, which is the last that is told of it.

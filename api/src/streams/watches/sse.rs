@@ -6,21 +6,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use scrollback_log::Offset;
+use bytes::Bytes;
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
-use super::frames;
-use super::reading::{Reading, Step};
-use super::registry::Watch;
+use super::reading::{Place, Reading, Step};
+use super::registry::{Role, Watch};
 use super::set::Change;
+use super::{CHANGES_MAX, frames};
 use crate::socket::Socket;
 use crate::streams::line::{End, Waiter};
 use crate::streams::outlet::{Framing, Outlet};
 use crate::streams::{Bye, Position, Reader, Streams, control};
-
-/// The most changes of one frame.
-const CHANGES_MAX: usize = 1_000;
 
 /// A stream that is about to begin.
 pub struct WatchSse {
@@ -41,10 +38,7 @@ impl Waiter for Reading {
     }
 
     fn by_right<T>(&self, send: impl FnOnce() -> T) -> Option<T> {
-        let turn = self.readership.turn()?;
-        let sent = send();
-        drop(turn);
-        Some(sent)
+        Reading::by_right(self, send)
     }
 
     /// Nothing is read ahead for anybody.
@@ -52,16 +46,16 @@ impl Waiter for Reading {
 }
 
 impl WatchSse {
-    /// A stream of `watch` for `reader`, who was told all up to `after`; whoever streams it now is replaced. None if the watch
-    /// is over.
+    /// A stream of `watch` for `reader`, who stands at this place; whoever streams it now is replaced. None if the watch is
+    /// over.
     #[must_use]
     pub fn new(
         streams: Arc<Streams>,
         reader: Arc<dyn Reader>,
         watch: &Arc<Watch>,
-        after: Offset,
+        place: Place,
     ) -> Option<WatchSse> {
-        let reading = Reading::begin(&streams, reader, watch, after, true)?;
+        let reading = Reading::begin(&streams, reader, watch, place, Role::Stream).ok()?;
         Some(WatchSse { streams, reading })
     }
 
@@ -72,7 +66,7 @@ impl WatchSse {
         let Err(end) = running.talk(head).await;
         if let End::Told(reason) = end {
             let Running { reading, outlet } = &mut running;
-            let bye = frames::bye(reason, reading.readership.epoch, reading.given());
+            let bye = frames::bye(reason, reading.epoch(), reading.given());
             outlet.say_goodbye(reason, &bye).await;
         }
         running.outlet.line.tally.tell(&end, None);
@@ -82,7 +76,7 @@ impl WatchSse {
 impl Running {
     async fn talk(&mut self, head: Vec<u8>) -> Result<Infallible, End> {
         let Running { reading, outlet } = self;
-        let hello = frames::hello(reading.readership.epoch, outlet.streams.log.head().offset, outlet.retry());
+        let hello = frames::hello(reading.epoch(), outlet.streams.log.head().offset, outlet.retry());
         outlet.begin(head, &hello, reading).await?;
         loop {
             consume_budget().await;
@@ -90,7 +84,7 @@ impl Running {
                 Step::Changed(changes, at) => tell(outlet, reading, &changes, at).await?,
                 Step::CaughtUp(at) => outlet.send(&control::caught_up(at), reading).await?,
                 Step::Checkpoint(at) => {
-                    let checkpoint = frames::checkpoint(reading.readership.epoch, at);
+                    let checkpoint = frames::checkpoint(reading.epoch(), at);
                     outlet.send(&checkpoint, reading).await?;
                 }
                 Step::Heartbeat => {
@@ -111,14 +105,15 @@ async fn tell(
     changes: &[Change],
     at: Position,
 ) -> Result<(), End> {
-    let (epoch, origins) = (reading.readership.epoch, outlet.streams.origins());
+    let (epoch, origins) = (reading.epoch(), outlet.streams.origins());
     let mut parts = changes.chunks(CHANGES_MAX).peekable();
     while let Some(part) = parts.next() {
         let chunk = frames::changed(epoch, part, at, parts.peek().is_none(), &origins);
         let mut bytes = outlet.framed(&chunk);
+        let is_last = parts.peek().is_none();
         let begun = reading.by_right(|| outlet.line.begin(&mut bytes));
         let sent = match begun {
-            Some(begun) => begun? || outlet.line.go_on(bytes, reading).await?,
+            Some(begun) => begun? || go_on(outlet, reading, bytes, is_last).await?,
             None => false,
         };
         if !sent {
@@ -128,6 +123,15 @@ async fn tell(
         outlet.line.tally.events += part.len() as u64;
     }
     Ok(())
+}
+
+/// Sends the rest of what was begun; if that is the last of a notice, whoever is ended meanwhile still gets all of it.
+async fn go_on(outlet: &mut Outlet, reading: &mut Reading, rest: Bytes, is_last: bool) -> Result<bool, End> {
+    let sent = outlet.line.go_on(rest, reading).await;
+    if is_last && sent.is_err() && outlet.line.is_torn() {
+        reading.confirm();
+    }
+    sent
 }
 
 /// Waits until there may be something to do, or the client goes away.

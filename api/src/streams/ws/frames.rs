@@ -36,7 +36,7 @@ fn header(kind: u8, length: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn text(json: &str) -> Bytes {
+pub(super) fn text(json: &str) -> Bytes {
     let mut out = Vec::with_capacity(json.len() + 10);
     header(TEXT, json.len(), &mut out);
     out.extend_from_slice(json.as_bytes());
@@ -118,13 +118,23 @@ pub(super) fn sent(id: &str, message: &[u8]) -> Bytes {
     answer(&format!("{},\"status\":{}", echo(Some(id)), StatusCode::CREATED.as_u16()), message)
 }
 
-/// A message of the client's, about this session, was not carried out.
-pub(super) fn refusal(id: Option<&str>, session: Option<SessionId>, problem: &Problem) -> Bytes {
+/// What a message of the client's is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum About<'a> {
+    Session(SessionId),
+    /// Of a watch the name, which needs no escapes.
+    Watch(&'a str),
+}
+
+/// A message of the client's was not carried out.
+pub(super) fn refusal(id: Option<&str>, about: Option<About<'_>>, problem: &Problem) -> Bytes {
     let mut fields = echo(id);
     // Formatting into a string does not fail.
-    if let Some(session) = session {
-        let _ = write!(fields, ",\"session\":\"{session}\"");
-    }
+    let _ = match about {
+        Some(About::Session(session)) => write!(fields, ",\"session\":\"{session}\""),
+        Some(About::Watch(name)) => write!(fields, ",\"watch\":\"{name}\""),
+        None => Ok(()),
+    };
     let _ = write!(fields, ",\"status\":{}", problem.code().status());
     if let Some(wait) = problem.wait() {
         let _ = write!(fields, ",\"retry\":{}", wait.as_millis());
@@ -133,7 +143,7 @@ pub(super) fn refusal(id: Option<&str>, session: Option<SessionId>, problem: &Pr
 }
 
 /// What came of a message of the client's. `body` is JSON.
-fn answer(fields: &str, body: &[u8]) -> Bytes {
+pub(super) fn answer(fields: &str, body: &[u8]) -> Bytes {
     let prefix = format!("{{\"type\":\"answer\"{fields},\"body\":");
     let mut out = Vec::with_capacity(prefix.len() + body.len() + 11);
     header(TEXT, prefix.len() + body.len() + 1, &mut out);
@@ -164,7 +174,7 @@ pub(super) fn bye(session: &SessionId, reason: Bye, at: Option<Position>, retry:
 }
 
 /// The client's own name for what it asked, to be told again.
-fn echo(id: Option<&str>) -> String {
+pub(super) fn echo(id: Option<&str>) -> String {
     match id.map(serde_json::to_string) {
         Some(Ok(id)) => format!(",\"id\":{id}"),
         _ => String::new(),

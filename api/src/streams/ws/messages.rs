@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::http::problem::{Code, Problem};
-use crate::http::shapes::some;
+use crate::http::shapes::{SetWatch, some};
 
 /// The longest name that a client may give to what it asks.
 const ID_BYTES_MAX: usize = 128;
@@ -22,6 +22,14 @@ pub(super) enum Message {
         #[serde(default, deserialize_with = "some")]
         id: Option<String>,
         session: String,
+    },
+    /// Read a watch, which is set before if that is wanted.
+    Watch(ReadWatch),
+    /// End a watch for good.
+    Unwatch {
+        #[serde(default, deserialize_with = "some")]
+        id: Option<String>,
+        watch: String,
     },
     /// Send a message to a channel.
     Send {
@@ -53,11 +61,34 @@ pub(super) struct Open {
     pub(super) window: Option<u64>,
 }
 
+/// How a watch is read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadWatch {
+    #[serde(default, deserialize_with = "some")]
+    pub(super) id: Option<String>,
+    pub(super) watch: String,
+    #[serde(default, deserialize_with = "some")]
+    pub(super) set: Option<SetWatch>,
+    #[serde(default, deserialize_with = "some")]
+    pub(super) resume_point: Option<Value>,
+}
+
 /// A message that cannot be understood, and what its client called it, if that much can be told.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) id: Option<String>,
     pub(super) problem: Problem,
+}
+
+/// The text of a resume point: it is given as that, or as a number.
+pub(super) fn point(given: Option<&Value>) -> Result<Option<String>, Problem> {
+    match given {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(_) => Err(Problem::plain(Code::BadResumePoint)),
+    }
 }
 
 /// Reads a message.
@@ -84,7 +115,10 @@ pub(super) fn read(text: &str) -> Result<Message, Refused> {
 impl Message {
     fn id(&self) -> Option<&str> {
         match self {
-            Message::Open(Open { id, .. }) | Message::Close { id, .. } => id.as_deref(),
+            Message::Open(Open { id, .. })
+            | Message::Close { id, .. }
+            | Message::Watch(ReadWatch { id, .. })
+            | Message::Unwatch { id, .. } => id.as_deref(),
             Message::Send { id, .. } => Some(id),
             Message::Ack { .. } => None,
         }
@@ -117,8 +151,16 @@ mod tests {
                 "{field}"
             );
         }
-        let named = r#"{"type":"open","id":"7","windwo":3}"#;
-        assert_eq!(refused(named), (Some("7".to_owned()), Code::BadSchema));
+        for named in [
+            r#"{"type":"open","id":"7","windwo":3}"#,
+            r#"{"type":"watch","id":"7"}"#,
+            r#"{"type":"watch","id":"7","watch":"w","set":null}"#,
+            r#"{"type":"watch","id":"7","watch":"w","set":{"watch":[],"mode":"events"}}"#,
+            r#"{"type":"watch","id":"7","watch":"w","set":{"watch":[{"id":"C1","since":0.5}]}}"#,
+            r#"{"type":"unwatch","id":"7","watch":7}"#,
+        ] {
+            assert_eq!(refused(named), (Some("7".to_owned()), Code::BadSchema), "{named}");
+        }
     }
 
     #[test]
@@ -135,6 +177,9 @@ mod tests {
             r#"{"type":"open","id":"1","filters":[[]],"resume_point":"7-00000000","window":5}"#,
             r#"{"type":"ack","session":"S1","offset":12}"#,
             r#"{"type":"close","id":"2","session":"S1"}"#,
+            r#"{"type":"watch","watch":"w"}"#,
+            r#"{"type":"watch","id":"4","watch":"w","set":{"watch":[{"id":"C1","since":3}],"max_delay_ms":0,"lease_s":60.0},"resume_point":"7.7-00000000"}"#,
+            r#"{"type":"unwatch","id":"5","watch":"w"}"#,
             r#"{"type":"send","id":"3","channel":"C1","body":"hello","idempotency_key":"k"}"#,
         ] {
             read(text).unwrap();

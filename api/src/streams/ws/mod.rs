@@ -1,4 +1,5 @@
-//! Sessions over WebSocket: several ways through the events on one socket, each of which can go on on another.
+//! Sessions over WebSocket: several ways through the events on one socket, each of which can go on on another; and watches that
+//! are read next to them.
 //!
 //! The socket has left the HTTP server like that of a stream of Server-Sent Events, and what is sent on it goes the same
 //! way: events are shared bytes with a few of this session's own before and behind them, in one write. What the client
@@ -9,6 +10,7 @@
 mod flight;
 mod frames;
 mod messages;
+mod notices;
 mod open;
 mod protocol;
 mod scanner;
@@ -17,30 +19,53 @@ pub(super) mod sessions;
 mod talk;
 #[cfg(test)]
 pub(super) mod testing;
+mod watching;
 mod wire;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use super::control::Bye;
+use super::watches::{Place, Watch};
 use crate::http::problem::Problem;
-pub use talk::Ws;
-pub use wire::Holds;
+use crate::http::shapes::SetWatch;
+pub(crate) use talk::Ws;
 pub(super) use wire::{Due, Said, Wire};
 
 /// A message on its way: its JSON once it was sent, or why it was not.
-pub type Posted = Pin<Box<dyn Future<Output = Result<Vec<u8>, Problem>> + Send>>;
+pub(crate) type Posted = Pin<Box<dyn Future<Output = Result<Vec<u8>, Problem>> + Send>>;
+
+/// A watch that is about to be read.
+pub(crate) struct Found {
+    pub(crate) watch: Arc<Watch>,
+    /// The setting of it that `shown` tells of.
+    pub(crate) epoch: u64,
+    /// How it stands, as JSON.
+    pub(crate) shown: Vec<u8>,
+    /// Where its reader stands.
+    pub(crate) place: Place,
+}
+
+/// A watch on its way, or why there is none.
+pub(crate) type Finding = Pin<Box<dyn Future<Output = Result<Found, Problem>> + Send>>;
 
 /// Who carries out what clients send.
-pub trait Post: Send + Sync + 'static {
+pub(crate) trait Post: Send + Sync + 'static {
     /// Sends a message to a channel.
     fn post(&self, channel: String, body: String, idempotency_key: Option<String>) -> Posted;
+
+    /// Finds the watch of this name, after it was set if that is wanted.
+    fn watch(&self, name: String, set: Option<SetWatch>, resume_point: Option<String>) -> Finding;
+
+    /// Ends the watch of this name.
+    fn unwatch(&self, name: &str) -> Result<(), Problem>;
 
     /// Begins to count what large messages of this client have in memory.
     fn hold(&self) -> Box<dyn Hold>;
 }
 
 /// Memory that is counted until this is dropped.
-pub trait Hold: Send {
+pub(crate) trait Hold: Send {
     /// Takes so many bytes more; says no if there is no room for them.
     fn take(&mut self, bytes: usize) -> bool;
 }

@@ -14,7 +14,7 @@ use super::super::subscription::Subscription;
 use super::super::{Position, Streams};
 use super::flight::Flight;
 use super::frames;
-use super::messages::Open;
+use super::messages::{self, Open};
 use super::seats::{Seated, Seats};
 use super::sessions::{Seat, Session, TooMany};
 use crate::http::problem::{Code, Problem};
@@ -128,12 +128,7 @@ fn read_start(
     last: Option<u64>,
     since: Option<&str>,
 ) -> Result<Option<Start>, Problem> {
-    let point = match point {
-        None => None,
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(Value::Number(number)) => Some(number.to_string()),
-        Some(_) => return Err(Problem::plain(Code::BadResumePoint)),
-    };
+    let point = messages::point(point)?;
     if point.is_none() && last.is_none() && since.is_none() {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! The sessions on one socket, and what they wait for.
+//! The sessions and watches on one socket, and what they wait for.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use super::super::subscription::Subscription;
 use super::super::{Bye, Pulse};
 use super::flight::Flight;
 use super::sessions::{Seat, SessionId};
+use super::watching::{self, Watching};
 
 /// A session that this socket has.
 pub(super) struct Seated {
@@ -18,17 +19,27 @@ pub(super) struct Seated {
     pub(super) flight: Flight,
 }
 
+/// What is just being sent is for this one, and not to be begun once it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// The session at this place.
+    Session(usize),
+    /// The reader of a watch at this place.
+    Notice(usize),
+}
+
 /// All that this socket has.
 pub(super) struct Seats {
     pub(super) all: Vec<Seated>,
+    pub(super) watching: Vec<Watching>,
     pub(super) pulses: watch::Receiver<Pulse>,
     /// Woken when another socket has taken a session.
     pub(super) nudge: Arc<Notify>,
     pub(super) identity: Identity,
-    /// Which of the sessions is just being sent something.
-    pub(super) sending: Option<usize>,
-    /// How many sessions have sat down here so far.
+    pub(super) sending: Option<Sending>,
+    /// How many sessions have sat down here so far, and how many times a watch was begun to be read.
     pub(super) sat_down: u64,
+    pub(super) watched: u64,
 }
 
 impl Seats {
@@ -65,21 +76,31 @@ impl Waiter for Seats {
             biased;
             changed = self.pulses.changed() => changed.map_err(|_| End::Gone)?,
             () = self.nudge.notified() => {}
+            () = watching::woken(&mut self.watching) => {}
         }
         let pulse = self.check().map_err(End::Told)?;
-        let ended = self.sending.and_then(|place| self.all.get_mut(place)?.look(&pulse));
+        let ended = match self.sending {
+            Some(Sending::Session(place)) => self.all.get_mut(place).and_then(|seated| seated.look(&pulse)),
+            Some(Sending::Notice(place)) => {
+                self.watching.get_mut(place).and_then(|watching| watching.reading.over())
+            }
+            None => None,
+        };
         ended.map_or(Ok(()), |_| Err(End::Withdrawn))
     }
 
     fn by_right<T>(&self, send: impl FnOnce() -> T) -> Option<T> {
-        // Whoever wants to take the session waits until this is sent.
-        let turn = match self.sending.and_then(|place| self.all.get(place)) {
-            Some(seated) => Some(seated.seat.turn()?),
-            None => None,
-        };
-        let sent = send();
-        drop(turn);
-        Some(sent)
+        match self.sending {
+            None => Some(send()),
+            Some(Sending::Session(place)) => {
+                // Whoever wants to take the session waits until this is sent.
+                let turn = self.all.get(place)?.seat.turn()?;
+                let sent = send();
+                drop(turn);
+                Some(sent)
+            }
+            Some(Sending::Notice(place)) => self.watching.get(place)?.reading.by_right(send),
+        }
     }
 
     fn slow(&mut self) {

@@ -1,7 +1,8 @@
-//! One socket: what the client says and what its sessions bring, in turn.
+//! One socket: what the client says and what its sessions and watches bring, in turn.
 
 mod ending;
 mod hear;
+mod telling;
 mod turn;
 mod work;
 
@@ -22,7 +23,7 @@ use super::super::line::{End, Line};
 use super::super::{Bye, Ending, Reader, Streams};
 use super::protocol::Protocol;
 use super::seats::Seats;
-use super::{Hold, Post, frames};
+use super::{Hold, Post, frames, watching};
 use crate::socket::Socket;
 use turn::Advanced;
 use work::{Done, Work};
@@ -33,7 +34,7 @@ const READ_BYTES: usize = 4 << 10;
 const MESSAGE_WITHIN: Duration = Duration::from_secs(30);
 
 /// A socket that is about to begin.
-pub struct Ws {
+pub(crate) struct Ws {
     streams: Arc<Streams>,
     reader: Arc<dyn Reader>,
     post: Arc<dyn Post>,
@@ -74,13 +75,13 @@ struct Pings {
 impl Ws {
     /// One for `reader`, whose messages `post` sends.
     #[must_use]
-    pub fn new(streams: Arc<Streams>, reader: Arc<dyn Reader>, post: Arc<dyn Post>) -> Ws {
+    pub(crate) fn new(streams: Arc<Streams>, reader: Arc<dyn Reader>, post: Arc<dyn Post>) -> Ws {
         Ws { streams, reader, post }
     }
 
     /// Sends `head`, the answer's head, and talks until client or server ends it. `early` is what the client has said
     /// before.
-    pub async fn run(self, socket: Socket, head: Vec<u8>, early: Bytes) {
+    pub(crate) async fn run(self, socket: Socket, head: Vec<u8>, early: Bytes) {
         let Ws { streams, reader, post } = self;
         streams.open.fetch_add(1, Ordering::Relaxed);
         streams.figures.ws_open.increment(1);
@@ -90,11 +91,13 @@ impl Ws {
         protocol.feed(&early);
         let seats = Seats {
             all: Vec::new(),
+            watching: Vec::new(),
             pulses,
             nudge: Arc::new(Notify::new()),
             identity: Identity::new(reader),
             sending: None,
             sat_down: 0,
+            watched: 0,
         };
         let mut talk = Talk {
             line: Line::new(Arc::clone(&streams), socket),
@@ -115,7 +118,8 @@ impl Ws {
             End::Refused(code, why) => talk.close(code, why).await,
             End::Gone | End::Closed | End::Withdrawn => {}
         }
-        let talked = Talked { sessions: talk.seats.sat_down, messages: talk.messages };
+        let Seats { sat_down: sessions, watched: watches, .. } = talk.seats;
+        let talked = Talked { sessions, watches, messages: talk.messages };
         talk.line.tally.tell(&end, Some(talked));
     }
 }
@@ -151,6 +155,14 @@ impl Talk {
                     Advanced::Ended => busy = true,
                 }
             }
+            place = 0;
+            while place < self.seats.watching.len() {
+                match self.tell(place).await? {
+                    Advanced::Waits => place += 1,
+                    Advanced::Moved => (busy, place) = (true, place + 1),
+                    Advanced::Ended => busy = true,
+                }
+            }
             if busy {
                 // A client that always has more to say, or takes all it gets, must not keep others from their turns.
                 consume_budget().await;
@@ -175,6 +187,7 @@ impl Talk {
                     Woken::Pulse
                 }
                 () = self.seats.nudge.notified() => Woken::Round,
+                () = watching::woken(&mut self.seats.watching) => Woken::Round,
                 readable = self.line.socket.tcp().readable(), if may_hear => {
                     readable.map_err(|_| End::Gone)?;
                     Woken::Round

@@ -112,15 +112,16 @@ impl Conn {
     pub(crate) fn reach(address: &Address) -> io::Result<Self> {
         let way = address.way();
         let to = address.get();
-        let mut conn = match way.from {
-            None => Self::open(to)?,
-            Some(from) => {
-                let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
-                socket.bind(&SocketAddr::new(from, 0).into())?;
-                socket.connect_timeout(&to.into(), ANSWER_WAIT)?;
-                Self::on(socket.into())?
-            }
-        };
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+        if let Some(from) = way.from {
+            socket.bind(&SocketAddr::new(from, 0).into())?;
+        }
+        if let Some(bytes) = way.receive_bytes {
+            // Before it connects, or the other side is told of a larger window.
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.connect_timeout(&to.into(), ANSWER_WAIT)?;
+        let mut conn = Self::on(socket.into())?;
         if let Some(patience) = way.patience {
             conn.set_wait(patience);
         }

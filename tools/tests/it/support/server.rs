@@ -33,6 +33,8 @@ pub(crate) struct Way {
     pub(crate) from: Option<IpAddr>,
     /// Waiting no longer than this for an answer; none for as long as an answer may take.
     pub(crate) patience: Option<Duration>,
+    /// Having the system take no more than this ahead of whoever reads; none for as much as it likes.
+    pub(crate) receive_bytes: Option<usize>,
 }
 
 /// Where the server is now; another place after a restart. Clients share it and wait on it while the server is down.

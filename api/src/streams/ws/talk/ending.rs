@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::super::protocol::Heard;
+use super::super::seats::Sending;
 use super::super::{close_code, frames};
 use super::{READ_BYTES, Talk};
 use crate::streams::Bye;
@@ -17,14 +18,15 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 const SLOW_CLOSE_WITHIN: Duration = Duration::from_secs(60);
 
 impl Talk {
-    /// Tells the client why the socket ends, session by session.
+    /// Tells the client why the socket ends, session by session and watch by watch.
     pub(super) async fn say_goodbye(&mut self, reason: Bye) {
         let mut bytes = self.finish_work().await;
         let limits = &self.streams.limits;
         let retry = (reason == Bye::Shutdown)
             .then(|| rand::random_range(limits.retry_min..=limits.retry_max.max(limits.retry_min)));
         if self.line.is_torn()
-            && let Some(seated) = self.seats.sending.and_then(|place| self.seats.all.get_mut(place))
+            && let Some(Sending::Session(place)) = self.seats.sending
+            && let Some(seated) = self.seats.all.get_mut(place)
         {
             seated.subscription.confirm();
         }
@@ -38,6 +40,7 @@ impl Talk {
                 retry,
             ));
         }
+        bytes.extend_from_slice(&self.say_goodbye_to_watches(reason, retry));
         bytes.extend_from_slice(&frames::close(close_code(reason), reason.name()));
         self.line.finish(bytes).await;
         let within = if reason == Bye::Slow { SLOW_CLOSE_WITHIN } else { CLOSE_WITHIN };

@@ -6,10 +6,12 @@ use bytes::Bytes;
 use scrollback_log::Offset;
 use tokio::time::Instant;
 
+use super::super::frames::About;
 use super::super::messages::{self, Message, Refused};
 use super::super::protocol::Heard;
 use super::super::sessions::SessionId;
 use super::super::{Hold, frames};
+use super::telling::sayable;
 use super::{Partial, READ_BYTES, Talk};
 use crate::http::problem::{Code, Problem};
 use crate::streams::line::End;
@@ -95,7 +97,8 @@ impl Talk {
                 Ok(()) => return Ok(()),
                 Err(problem) => {
                     // The only thing by which its client can know it again.
-                    return self.send(frames::refusal(None, SessionId::parse(&session), &problem)).await;
+                    let about = SessionId::parse(&session).map(About::Session);
+                    return self.send(frames::refusal(None, about, &problem)).await;
                 }
             },
             Ok(Message::Close { id, session }) => match self.seats.find(&session) {
@@ -112,6 +115,16 @@ impl Talk {
                     Ok(()) => return Ok(()),
                     Err(problem) => (id, problem),
                 }
+            }
+            Ok(Message::Watch(wanted)) => {
+                let (id, watch) = (wanted.id.clone(), wanted.watch.clone());
+                let Err(problem) = self.watch(wanted, hold) else { return Ok(()) };
+                return self.send(frames::refusal(id.as_deref(), sayable(&watch), &problem)).await;
+            }
+            Ok(Message::Unwatch { id, watch }) => {
+                let told = self.unwatch(id.as_deref(), &watch);
+                let refusal = |problem| frames::refusal(id.as_deref(), sayable(&watch), &problem);
+                return self.send(told.unwrap_or_else(refusal)).await;
             }
             Err(Refused { id, problem }) => (id, problem),
         };

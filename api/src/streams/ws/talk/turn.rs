@@ -1,6 +1,6 @@
 //! A session's turn: what it has for its client.
 
-use super::super::seats::Seats;
+use super::super::seats::{Seats, Sending};
 use super::super::{close_code, frames};
 use super::Talk;
 use crate::http::requests;
@@ -46,7 +46,7 @@ impl Talk {
                 drop(turn);
                 let mut sent = true;
                 if !begun {
-                    self.seats.sending = Some(place);
+                    self.seats.sending = Some(Sending::Session(place));
                     sent = self.line.go_on(bytes, &mut self.seats).await?;
                     self.seats.sending = None;
                 }
@@ -75,7 +75,7 @@ impl Talk {
         }
     }
 
-    /// Ends one session; the socket with it if it was the last and its user lost what it could show.
+    /// Ends one session; the socket with it if nothing else is on it and its user lost what it could show.
     pub(super) async fn end(&mut self, place: usize, reason: Bye) -> Result<Advanced, End> {
         if matches!(reason, Bye::Shutdown | Bye::Storage | Bye::Revoked) {
             return Err(End::Told(reason));
@@ -87,7 +87,8 @@ impl Talk {
         }
         let bye = frames::bye(&seated.seat.session.id, reason, seated.subscription.given(), None);
         self.send(bye).await?;
-        if reason == Bye::Excluded && self.seats.all.is_empty() && !self.work.is_opening() {
+        let is_left = self.seats.all.is_empty() && self.seats.watching.is_empty() && !self.work.is_opening();
+        if reason == Bye::Excluded && is_left {
             return Err(End::Refused(close_code(reason), reason.name()));
         }
         Ok(Advanced::Ended)

@@ -1,4 +1,5 @@
-//! What goes on beside a socket's rounds: messages that are being sent to channels, and sessions that are being opened.
+//! What goes on beside a socket's rounds: messages that are being sent to channels, sessions that are being opened, and watches
+//! that are being found.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,8 +12,9 @@ use tokio::time::timeout;
 
 use super::super::messages::Open;
 use super::super::open::{self, Opened};
-use super::super::{Hold, frames};
+use super::super::{Found, Hold, frames};
 use super::Talk;
+use super::telling::sayable;
 use crate::http::problem::Problem;
 use crate::streams::Position;
 use crate::streams::line::End;
@@ -32,6 +34,8 @@ pub(super) enum Done {
     Sent(Bytes, usize),
     /// A session was opened, or not; and what its client called that.
     Opened(Option<String>, Result<Opened, Problem>),
+    /// A watch was found, or not; what its client called that, and the memory of what it asked with.
+    Found { id: Option<String>, watch: String, found: Result<Found, Problem>, hold: Option<Box<dyn Hold>> },
 }
 
 /// All that is under way.
@@ -39,7 +43,7 @@ pub(super) enum Done {
 pub(super) struct Work {
     all: FuturesUnordered<Doing>,
     bytes: usize,
-    /// Whether a session is being opened: what its client says next may be about it, and waits.
+    /// Whether a session is being opened, or a watch found: what its client says next may be about it, and waits.
     opening: bool,
 }
 
@@ -49,9 +53,15 @@ impl Work {
         !self.opening && self.all.len() < WORK_MAX && self.bytes < BYTES_MAX
     }
 
-    /// Whether a session is being opened.
+    /// Whether something is being opened.
     pub(super) fn is_opening(&self) -> bool {
         self.opening
+    }
+
+    /// Takes on something to which what the client says next may refer.
+    pub(super) fn begin(&mut self, opening: impl Future<Output = Done> + Send + 'static) {
+        self.opening = true;
+        self.all.push(Box::pin(opening));
     }
 
     /// What is done next. For ever when there is nothing.
@@ -90,21 +100,25 @@ impl Talk {
         open::refuse(&self.seats, &wanted)?;
         let (streams, nudge) = (Arc::clone(&self.streams), Arc::clone(&self.seats.nudge));
         let (user, id) = (self.seats.identity.reader.user(), wanted.id.clone());
-        self.work.opening = true;
-        self.work
-            .all
-            .push(Box::pin(async move { Done::Opened(id, open::open(streams, user, nudge, wanted).await) }));
+        self.work.begin(async move { Done::Opened(id, open::open(streams, user, nudge, wanted).await) });
         Ok(())
     }
 
     /// Begins what is new, and sends the answers to all that is done, in one write.
     pub(super) async fn answer_ready(&mut self, first: Option<Done>) -> Result<bool, End> {
-        let mut answers = Vec::new();
+        let (mut answers, mut holds) = (Vec::new(), Vec::new());
+        let mut settle = |talk: &mut Talk, mut done: Done| {
+            if let Done::Found { hold, .. } = &mut done {
+                // The answer is about as large as what was asked.
+                holds.extend(hold.take());
+            }
+            answers.extend_from_slice(&talk.settle(done));
+        };
         if let Some(done) = first {
-            answers.extend_from_slice(&self.settle(done));
+            settle(self, done);
         }
         while let Some(Some(done)) = self.work.all.next().now_or_never() {
-            answers.extend_from_slice(&self.settle(done));
+            settle(self, done);
         }
         if answers.is_empty() {
             return Ok(false);
@@ -145,6 +159,12 @@ impl Talk {
                     }
                     Err(problem) => frames::refusal(id.as_deref(), None, &problem),
                 }
+            }
+            Done::Found { id, watch, found, .. } => {
+                self.work.opening = false;
+                let id = id.as_deref();
+                let told = found.and_then(|found| self.begin_to_read(id, watch.clone(), &found));
+                told.unwrap_or_else(|problem| frames::refusal(id, sayable(&watch), &problem))
             }
         }
     }
