@@ -365,7 +365,7 @@ impl Talk {
                 self.pulsed = true;
                 return changed.map_err(|_| End::Gone);
             }
-            due = self.wire.wait() => match due? {
+            due = self.wire.wait(true) => match due? {
                 Due::Hear => return Ok(()),
                 Due::Ping => {}
             },
@@ -377,7 +377,7 @@ impl Talk {
         drop(waiting);
         // The answer to the last ping may have come at this very moment.
         self.hear().await?;
-        self.wire.ping(&mut self.source).await
+        self.wire.ping(true, &mut self.source).await
     }
 
     /// Tells the client why it is over.

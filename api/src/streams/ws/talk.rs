@@ -7,31 +7,23 @@ mod turn;
 mod work;
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, Sleep, sleep};
 
 use super::super::ended::Talked;
 use super::super::identity::Identity;
-use super::super::line::{End, Line};
+use super::super::line::End;
 use super::super::{Bye, Ending, Reader, Streams};
-use super::protocol::Protocol;
 use super::seats::Seats;
-use super::{Hold, Post, frames, watching};
+use super::wire::{Due, Wire};
+use super::{Post, frames, watching};
 use crate::socket::Socket;
 use turn::Advanced;
 use work::{Done, Work};
-
-/// What is read at once.
-const READ_BYTES: usize = 4 << 10;
-/// How long a message may take to come, looked at as often as a ping is due.
-const MESSAGE_WITHIN: Duration = Duration::from_secs(30);
 
 /// A socket that is about to begin.
 pub(crate) struct Ws {
@@ -44,32 +36,14 @@ pub(crate) struct Ws {
 struct Talk {
     streams: Arc<Streams>,
     post: Arc<dyn Post>,
-    line: Line,
-    protocol: Protocol,
+    wire: Wire,
     seats: Seats,
     work: Work,
     /// How many messages its client has sent so far.
     messages: u64,
-    /// A message that has begun to come: since when, and the memory of a large one.
-    partial: Option<Partial>,
     beat: u64,
     /// Whether it is a pulse that has woken it.
     pulsed: bool,
-    pings: Pings,
-}
-
-/// A message that is not whole yet.
-struct Partial {
-    since: Instant,
-    hold: Option<Box<dyn Hold>>,
-    counted: usize,
-}
-
-/// Whether the client still answers.
-struct Pings {
-    sleep: Pin<Box<Sleep>>,
-    /// Set while a ping waits for any sign of life.
-    waits: bool,
 }
 
 impl Ws {
@@ -87,8 +61,8 @@ impl Ws {
         streams.figures.ws_open.increment(1);
         let pulses = streams.pulse.clone();
         let beat = pulses.borrow().beat;
-        let mut protocol = Protocol::new(streams.limits.message_bytes_max);
-        protocol.feed(&early);
+        let holder = Arc::clone(&post);
+        let wire = Wire::new(Arc::clone(&streams), socket, &early, Box::new(move || holder.hold()));
         let seats = Seats {
             all: Vec::new(),
             watching: Vec::new(),
@@ -99,19 +73,8 @@ impl Ws {
             sat_down: 0,
             watched: 0,
         };
-        let mut talk = Talk {
-            line: Line::new(Arc::clone(&streams), socket),
-            pings: Pings { sleep: Box::pin(sleep(streams.limits.ping_every)), waits: false },
-            streams,
-            post,
-            protocol,
-            seats,
-            work: Work::default(),
-            messages: 0,
-            partial: None,
-            beat,
-            pulsed: false,
-        };
+        let mut talk =
+            Talk { streams, post, wire, seats, work: Work::default(), messages: 0, beat, pulsed: false };
         let Err(end) = talk.run(head.into()).await;
         match end {
             End::Told(reason) => talk.say_goodbye(reason).await,
@@ -120,7 +83,7 @@ impl Ws {
         }
         let Seats { sat_down: sessions, watched: watches, .. } = talk.seats;
         let talked = Talked { sessions, watches, messages: talk.messages };
-        talk.line.tally.tell(&end, Some(talked));
+        talk.wire.line.tally.tell(&end, Some(talked));
     }
 }
 
@@ -188,12 +151,11 @@ impl Talk {
                 }
                 () = self.seats.nudge.notified() => Woken::Round,
                 () = watching::woken(&mut self.seats.watching) => Woken::Round,
-                readable = self.line.socket.tcp().readable(), if may_hear => {
-                    readable.map_err(|_| End::Gone)?;
-                    Woken::Round
-                }
+                due = self.wire.wait(may_hear) => match due? {
+                    Due::Hear => Woken::Round,
+                    Due::Ping => Woken::Ping,
+                },
                 done = self.work.next() => Woken::Done(done),
-                () = &mut self.pings.sleep => Woken::Ping,
             }
         };
         match woken {
@@ -207,35 +169,15 @@ impl Talk {
         }
     }
 
-    /// Sends a ping, or gives up a client that has not answered the one before.
+    /// Asks whether the client is there, or gives it up.
     async fn ping(&mut self) -> Result<(), End> {
-        if self.pings.waits && self.work.has_room() {
-            // The answer may have come at this very moment.
-            self.hear().await?;
-            if self.pings.waits {
-                return Err(End::Told(Bye::Slow));
-            }
-            return Ok(());
-        }
-        if self.partial.as_ref().is_some_and(|partial| partial.since.elapsed() >= MESSAGE_WITHIN) {
-            return Err(End::Refused(1008, "the message takes too long"));
-        }
-        // What is not read now cannot be missed.
-        self.pings.waits = true;
-        self.pings.sleep.as_mut().reset(Instant::now() + self.streams.limits.pong_within);
-        self.send(Bytes::from_static(frames::PING_FRAME)).await
-    }
-
-    /// Takes note that the client lives.
-    fn heard(&mut self) {
-        if self.pings.waits {
-            self.pings.waits = false;
-            self.pings.sleep.as_mut().reset(Instant::now() + self.streams.limits.ping_every);
-        }
+        // The answer may have come at this very moment.
+        self.hear().await?;
+        self.wire.ping(self.work.has_room(), &mut self.seats).await
     }
 
     async fn send(&mut self, bytes: impl Buf + Send) -> Result<(), End> {
-        self.line.send(bytes, &mut self.seats).await
+        self.wire.line.send(bytes, &mut self.seats).await
     }
 }
 

@@ -31,7 +31,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 const SLOW_CLOSE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Begins to count what large messages of a client have in memory.
-pub type Holds = Box<dyn Fn() -> Box<dyn Hold> + Send + Sync>;
+pub(super) type Holds = Box<dyn Fn() -> Box<dyn Hold> + Send + Sync>;
 
 /// An open socket.
 pub(in crate::streams) struct Wire {
@@ -106,10 +106,7 @@ impl Wire {
                 Heard::Close => return Ok(Said::Close),
                 Heard::Broken(code, why) => return Err(End::Refused(code, why)),
             }
-            let answers = self.protocol.take_outgoing();
-            if !answers.is_empty() {
-                self.line.send(Bytes::from(answers), waiter).await?;
-            }
+            self.answer(waiter).await?;
             if !self.count_partial() {
                 return Err(End::Refused(1013, "too many large messages are under way"));
             }
@@ -131,6 +128,12 @@ impl Wire {
                 Err(_) => return Err(End::Gone),
             }
         }
+    }
+
+    /// Sends what the protocol itself has to say.
+    pub(super) async fn answer(&mut self, waiter: &mut impl Waiter) -> Result<(), End> {
+        let answers = self.protocol.take_outgoing();
+        if answers.is_empty() { Ok(()) } else { self.line.send(Bytes::from(answers), waiter).await }
     }
 
     /// Counts the memory of a message that is not whole yet; says no if there is no room for it.
@@ -160,20 +163,28 @@ impl Wire {
         self.line.send(bytes, waiter).await
     }
 
-    /// Waits until the client may have said something, or until it is time to ask whether it is there, or to have been
-    /// answered.
-    pub(in crate::streams) async fn wait(&mut self) -> Result<Due, End> {
+    /// Waits until the client may have said something that `may_hear`, or until it is time to ask whether it is there, or to
+    /// have been answered.
+    pub(in crate::streams) async fn wait(&mut self, may_hear: bool) -> Result<Due, End> {
         tokio::select! {
-            readable = self.line.socket.tcp().readable() => {
+            readable = self.line.socket.tcp().readable(), if may_hear => {
                 readable.map(|()| Due::Hear).map_err(|_| End::Gone)
             }
             () = &mut self.pings.sleep => Ok(Due::Ping),
         }
     }
 
-    /// Sends a ping, or gives up a client that has not answered the one before. All that came must have been heard.
-    pub(in crate::streams) async fn ping(&mut self, waiter: &mut impl Waiter) -> Result<(), End> {
-        if self.pings.waits {
+    /// Sends a ping, or gives up a client that has not answered the one before, if all that came was `heard`: what is not read
+    /// cannot be missed. Nothing, if an answer was heard at the last moment.
+    pub(in crate::streams) async fn ping(
+        &mut self,
+        heard: bool,
+        waiter: &mut impl Waiter,
+    ) -> Result<(), End> {
+        if !self.pings.sleep.is_elapsed() {
+            return Ok(());
+        }
+        if self.pings.waits && heard {
             return Err(End::Told(Bye::Slow));
         }
         if self.partial.as_ref().is_some_and(|partial| partial.since.elapsed() >= MESSAGE_WITHIN) {

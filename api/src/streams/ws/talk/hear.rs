@@ -1,89 +1,36 @@
 //! What the client says.
 
-use std::io;
-
-use bytes::Bytes;
 use scrollback_log::Offset;
-use tokio::time::Instant;
 
 use super::super::frames::About;
 use super::super::messages::{self, Message, Refused};
-use super::super::protocol::Heard;
 use super::super::sessions::SessionId;
+use super::super::wire::Said;
 use super::super::{Hold, frames};
+use super::Talk;
 use super::telling::sayable;
-use super::{Partial, READ_BYTES, Talk};
 use crate::http::problem::{Code, Problem};
 use crate::streams::line::End;
 
-/// What is read of a socket before its sessions have a turn.
-const READ_BYTES_MAX: usize = 16 << 10;
-/// A message of up to so many bytes is not counted, so that one can always be sent.
-const SMALL_BYTES_MAX: usize = 8 << 10;
-
 impl Talk {
-    /// Reads what the client says, and does it. Returns whether there may be more.
+    /// Hears what the client says, and does it. Returns whether there may be more.
     pub(super) async fn hear(&mut self) -> Result<bool, End> {
-        let mut read = 0;
-        loop {
-            while self.work.has_room() {
-                match self.protocol.read() {
-                    Heard::Text(text) => {
-                        self.messages += 1;
-                        let hold = self.partial.take().and_then(|partial| partial.hold);
-                        self.take(&text, hold).await?;
+        while self.work.has_room() {
+            match self.wire.hear(&mut self.seats).await? {
+                Said::Text(text, hold) => {
+                    self.messages += 1;
+                    self.take(&text, hold).await?;
+                }
+                Said::Nothing(more) => return Ok(more),
+                Said::Close => {
+                    for seated in &self.seats.all {
+                        self.streams.sessions.end(&seated.seat);
                     }
-                    Heard::Nothing => break,
-                    Heard::Close => {
-                        for seated in &self.seats.all {
-                            self.streams.sessions.end(&seated.seat);
-                        }
-                        return Err(self.close_in_answer().await);
-                    }
-                    Heard::Broken(code, why) => return Err(End::Refused(code, why)),
+                    return Err(self.close_in_answer().await);
                 }
             }
-            self.answer_protocol().await?;
-            if !self.count_partial() {
-                return Err(End::Refused(1013, "too many large messages are under way"));
-            }
-            if !self.work.has_room() || read >= READ_BYTES_MAX {
-                return Ok(self.work.has_room());
-            }
-            let mut buffer = [0; READ_BYTES];
-            match self.line.socket.try_read(&mut buffer) {
-                Ok(length) => {
-                    read += length;
-                    self.heard();
-                    self.protocol.feed(&buffer[..length]);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(_) => return Err(End::Gone),
-            }
         }
-    }
-
-    /// Counts the memory of a message that is not whole yet; says no if there is no room for it.
-    fn count_partial(&mut self) -> bool {
-        let bytes = self.protocol.partial_bytes();
-        if bytes == 0 {
-            self.partial = None;
-            return true;
-        }
-        let partial =
-            self.partial.get_or_insert_with(|| Partial { since: Instant::now(), hold: None, counted: 0 });
-        let more = bytes.saturating_sub(partial.counted);
-        if bytes <= SMALL_BYTES_MAX || more == 0 {
-            return true;
-        }
-        partial.counted = bytes;
-        partial.hold.get_or_insert_with(|| self.post.hold()).take(more)
-    }
-
-    /// Sends what the protocol itself has to say.
-    pub(super) async fn answer_protocol(&mut self) -> Result<(), End> {
-        let bytes = self.protocol.take_outgoing();
-        if bytes.is_empty() { Ok(()) } else { self.send(Bytes::from(bytes)).await }
+        self.wire.answer(&mut self.seats).await.map(|()| false)
     }
 
     /// Does what one message says. `hold` is the memory that a large one has.

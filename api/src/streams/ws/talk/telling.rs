@@ -101,14 +101,14 @@ impl Talk {
             let is_last = parts.peek().is_none();
             let frame = notices::changed(name, reading.epoch(), part, at, is_last, &origins);
             let sent = self.tell_one(place, frame).await;
-            if is_last && sent.is_err() && self.line.is_torn() {
+            if is_last && sent.is_err() && self.wire.line.is_torn() {
                 // Whoever is put out now still gets the rest of it.
                 self.seats.watching[place].reading.confirm();
             }
             if !sent? {
                 return Ok(false);
             }
-            self.line.tally.events += part.len() as u64;
+            self.wire.line.tally.events += part.len() as u64;
         }
         Ok(true)
     }
@@ -116,14 +116,15 @@ impl Talk {
     /// Sends one frame, which is begun only while the watch is as it was: whoever sets it anew or ends it is answered when no
     /// more comes. Returns whether it was sent.
     async fn tell_one(&mut self, place: usize, mut frame: Bytes) -> Result<bool, End> {
-        let Some(begun) = self.seats.watching[place].reading.by_right(|| self.line.begin(&mut frame)) else {
+        let Some(begun) = self.seats.watching[place].reading.by_right(|| self.wire.line.begin(&mut frame))
+        else {
             return Ok(false);
         };
         if begun? {
             return Ok(true);
         }
         self.seats.sending = Some(Sending::Notice(place));
-        let sent = self.line.go_on(frame, &mut self.seats).await?;
+        let sent = self.wire.line.go_on(frame, &mut self.seats).await?;
         self.seats.sending = None;
         Ok(sent)
     }

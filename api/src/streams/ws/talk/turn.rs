@@ -42,16 +42,16 @@ impl Talk {
                     seated.subscription.end(Bye::Replaced);
                     return Ok(Advanced::Moved);
                 };
-                let begun = self.line.begin(&mut bytes)?;
+                let begun = self.wire.line.begin(&mut bytes)?;
                 drop(turn);
                 let mut sent = true;
                 if !begun {
                     self.seats.sending = Some(Sending::Session(place));
-                    sent = self.line.go_on(bytes, &mut self.seats).await?;
+                    sent = self.wire.line.go_on(bytes, &mut self.seats).await?;
                     self.seats.sending = None;
                 }
                 if sent {
-                    self.line.tally.events += events as u64;
+                    self.wire.line.tally.events += events as u64;
                     self.seats.all[place].subscription.confirm();
                 }
                 Ok(Advanced::Moved)
