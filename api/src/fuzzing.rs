@@ -6,12 +6,14 @@ mod tests;
 
 pub use crate::http::fuzzing::{cursor, http_head};
 pub use crate::import::fuzzing::import_line;
+pub use crate::streams::arvados::fuzzing::arvados;
 pub use crate::streams::filter::fuzzing::filters;
 
 /// The inputs that fuzzing begins with.
 #[must_use]
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     vec![
+        ("arvados", crate::streams::arvados::fuzzing::seeds()),
         ("cursor", crate::http::fuzzing::cursor_seeds()),
         ("filters", crate::streams::filter::fuzzing::filters_seeds()),
         ("http_head", crate::http::fuzzing::http_head_seeds()),

@@ -3,6 +3,11 @@ use scrollback_log::fuzzing::replay;
 use super::*;
 
 #[test]
+fn every_kept_input_of_arvados_still_holds() {
+    replay("arvados", arvados);
+}
+
+#[test]
 fn every_kept_input_of_cursor_still_holds() {
     replay("cursor", cursor);
 }
@@ -26,6 +31,7 @@ fn every_kept_input_of_import_line_still_holds() {
 fn every_seed_holds() {
     for (target, seeds) in seeds() {
         let property = match target {
+            "arvados" => arvados,
             "cursor" => cursor,
             "filters" => filters,
             "http_head" => http_head,

@@ -8,6 +8,8 @@
 
 mod ask;
 mod filters;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub(crate) mod list;
 mod looked;
 mod row;
