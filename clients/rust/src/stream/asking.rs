@@ -9,6 +9,9 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::link::{ANSWER_TIMEOUT, Address, Link};
 
+/// How long one request waits for something new.
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
+
 /// Asks again and again, on one connection as long as it lasts.
 pub(crate) struct Asking<T> {
     address: Address,

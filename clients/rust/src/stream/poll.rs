@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::asking::Asking;
+use super::asking::{Asking, WAIT};
 use super::{Hello, Signal};
 use crate::error::Error;
 use crate::event::Event;
@@ -13,9 +13,6 @@ use crate::link::Address;
 
 /// How many events one request asks for.
 const PAGE_EVENTS: usize = 500;
-/// How long one request waits for something new.
-pub(crate) const WAIT: Duration = Duration::from_secs(30);
-
 /// One poll after the other.
 pub(crate) struct Poll {
     asking: Asking<Page>,
