@@ -257,7 +257,8 @@ impl Watch {
         let (path, after) = (self.path.clone(), set.after.clone());
         if self.check != Check::No {
             self.check = Check::Asked;
-            self.work = Some(requests::look(address, path, after));
+            // From the beginning, wherever the reader stands: so it makes up for what was lost before.
+            self.work = Some(requests::look(address, path));
             return Ok(None);
         }
         let Some(reader) = &mut self.reader else {
@@ -296,6 +297,7 @@ impl Watch {
                     return Some(self.lose_setting());
                 }
                 self.heard.extend(page.changed.into_iter().map(Heard::Change));
+                self.stand(page.next);
                 if self.was_asked() {
                     self.heard.push_back(Heard::CaughtUp);
                 }

@@ -150,8 +150,8 @@ impl Polls {
 }
 
 /// Asks once how things stand.
-pub(super) async fn look(address: &Address, path: &str, after: Option<&str>) -> Result<Page, Error> {
-    Asking::new(address).ask(|| (poll(path, after, Duration::ZERO), Duration::ZERO)).await
+pub(super) async fn look(address: &Address, path: &str) -> Result<Page, Error> {
+    Asking::new(address).ask(|| (poll(path, None, Duration::ZERO), Duration::ZERO)).await
 }
 
 fn poll(path: &str, after: Option<&str>, wait: Duration) -> String {

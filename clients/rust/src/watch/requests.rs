@@ -59,8 +59,8 @@ pub(super) fn open(address: Address, path: String, after: Option<String>, heartb
 }
 
 /// Asks once how things stand.
-pub(super) fn look(address: Address, path: String, after: Option<String>) -> Work {
-    Box::pin(async move { Ok(Done::Looked(ask(&address, &path, after.as_deref()).await?)) })
+pub(super) fn look(address: Address, path: String) -> Work {
+    Box::pin(async move { Ok(Done::Looked(ask(&address, &path).await?)) })
 }
 
 /// Whether the server's log is the one of which `place` is a resume token: that is what the first word of any stream of

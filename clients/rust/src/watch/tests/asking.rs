@@ -35,8 +35,12 @@ async fn whoever_has_a_stream_can_check_beside_it() {
     let (server, client) = Double::start(&[("A", 1)]);
     let mut watch = client.watch(Watched::new().channel("A"), named(Means::Sse));
     until_caught_up(&mut watch).await;
+    // What was lost is behind where the reader stands by now.
     server.lock().mute = true;
     let offset = server.change("A");
+    server.with(|state| state.tell("id: 1.9-00000000\nevent: checkpoint\ndata: {}\n\n"));
+    let _ = tokio::time::timeout(Duration::from_secs(1), watch.next()).await;
+    assert_eq!(watch.watched().place.as_deref(), Some("9-00000000"));
     server.lock().mute = false;
     watch.check();
     assert_eq!(until_caught_up(&mut watch).await, [told("A", offset)]);
