@@ -128,9 +128,13 @@ export class Watch extends EventTarget {
       } catch (error) {
         // Meanwhile it is over, or another setting is in force.
         if (this.#setting !== setting) continue;
-        if (!isLost(error)) throw error;
-        this.#drop(setting);
-        this.#isDoubted = true;
+        if (isLost(error)) {
+          this.#drop(setting);
+          this.#isDoubted = true;
+          continue;
+        }
+        if (error instanceof Problem && !error.isForNow) this.#refuse(error);
+        throw error;
       }
     }
   }
@@ -287,8 +291,13 @@ export class Watch extends EventTarget {
       // The server has begun anew, or the lease has ended. One that never knows what was set is not asked over and over.
       return setting.isRead ? { atOnce: true } : { error };
     }
-    this.#end(error.isUnauthenticated ? "unauthenticated" : "refused", error);
+    this.#refuse(error);
     return { error };
+  }
+
+  /** It is no use to go on. */
+  #refuse(error) {
+    this.#end(error.isUnauthenticated ? "unauthenticated" : "refused", error);
   }
 
   /**
