@@ -77,7 +77,8 @@ export class Watch extends EventTarget {
 
   /** The channels, each with the newest offset that was told, and where the log stood: a watch can be gone on with from it. */
   get known() {
-    return { channels: this.#book.channels, place: this.#book.place };
+    const { channels, place } = this.#book;
+    return place === undefined ? { channels } : { channels, place };
   }
 
   /**
