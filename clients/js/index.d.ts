@@ -124,9 +124,19 @@ export class Client extends EventTarget {
     listener: (event: ClientEvents[K]) => void,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
   removeEventListener<K extends keyof ClientEvents>(
     type: K,
     listener: (event: ClientEvents[K]) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
     options?: boolean | EventListenerOptions,
   ): void;
 }
@@ -145,6 +155,98 @@ export function needOf(
   user: User,
   event: LogEvent,
 ): { kind: "boot" } | { kind: "history"; channel: string; after: number; to: number } | null;
+
+/** A channel to be watched: its id, or with the offset up to which it is known; of the others all is news. */
+export type Watched = string | { id: string; since?: number };
+
+export interface WatchOptions {
+  /** As of {@link Options}. */
+  url?: string;
+  token?: string | (() => string | Promise<string>);
+  fetch?: typeof globalThis.fetch;
+  channels: readonly Watched[];
+  /** A resume token of the log that the offsets are of: so the server can tell whether its log is still that one. */
+  place?: string;
+  /** By which way notices come: `sse` if not given; `manual`: only by {@link Watch.check}. */
+  transport?: WatchTransport;
+  /** 1 to 64 of `A-Za-z0-9_-`: a watch that the user has under this name is replaced. One that nobody has if not given. */
+  name?: string;
+  /** From one notice to the next it is at least that long; 250 if not given, 60,000 at most. */
+  maxDelayMs?: number;
+  /** How long the server keeps it while nobody reads it, in whole seconds; 5 minutes if not given. */
+  leaseMs?: number;
+  /** How long it is relied upon until it is set anew, a second at least; 5 minutes if not given. */
+  anewEveryMs?: number;
+  /** How often the server says that it lives, if that is not every 15 seconds. */
+  heartbeatMs?: number;
+}
+
+export type WatchTransport = "sse" | "poll" | "manual";
+
+/** Why a channel is not watched, or no more. */
+export type GoneReason = "deleted" | "forbidden" | "not_found" | "bad_id";
+
+/** Why a watch has ended. */
+export type WatchEndReason = "replaced" | "unwatched" | "closed" | "unauthenticated" | "refused";
+
+export interface WatchEvents {
+  /** The newest record of each of these channels; of one channel offsets only grow. Read them now. */
+  changed: CustomEvent<{ channels: { channel: string; offset: number }[] }>;
+  /** These are not watched, or no more, and this is the last that is told of them. */
+  gone: CustomEvent<{ channels: { channel: string; why: GoneReason }[] }>;
+  /** Everything that there was is told. */
+  caught_up: CustomEvent<{}>;
+  /** The server's log is not the one that the offsets were of: all channels are told anew. */
+  elsewhere: CustomEvent<{ reason: "other_history" | "ahead" }>;
+  /** While `waiting`: for how many milliseconds, and what went wrong. */
+  status: CustomEvent<{ status: Status; ms?: number; error?: unknown }>;
+  /** It is over. `error` if it was for one. */
+  end: CustomEvent<{ reason: WatchEndReason; error?: unknown }>;
+}
+
+export class Watch extends EventTarget {
+  readonly name: string;
+  readonly status: Status;
+  readonly endReason: WatchEndReason | undefined;
+  /** What was told: with it another {@link watch} goes on from here. */
+  readonly known: { channels: { id: string; since?: number }[]; place?: string };
+
+  /**
+   * Watches these channels and no others, by the watch that this gives. When it returns this one has ended, and nothing more is
+   * told by it whatever the server does. What was told of channels that stay is known to the new one, if no `since` is given.
+   */
+  replace(channels: readonly Watched[]): Watch;
+  /** Ends it at once, and then the server's. Rejected when that is not reached: then its lease ends it. */
+  unwatch(): Promise<void>;
+  /** Ends it at once, and lets the server find out. */
+  close(): void;
+  /** Asks now. Resolved when all that had changed by now is told; rejected when the server could not be asked. */
+  check(): Promise<void>;
+
+  addEventListener<K extends keyof WatchEvents>(
+    type: K,
+    listener: (event: WatchEvents[K]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<K extends keyof WatchEvents>(
+    type: K,
+    listener: (event: WatchEvents[K]) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}
+
+/** Tells that channels have changed, for whoever reads them by other calls. Nothing has to be read before. */
+export function watch(options: WatchOptions): Watch;
 
 /** A refusal by the server. */
 export class Problem extends Error {

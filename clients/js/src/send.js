@@ -39,7 +39,7 @@ export async function send(api, channel, body, { key, patienceMs = PATIENCE_MS, 
 }
 
 /** Not `randomUUID`, which browsers have on https pages only. */
-function newKey() {
+export function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

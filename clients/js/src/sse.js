@@ -1,4 +1,5 @@
-// Server-Sent Events from bytes that are cut anywhere.
+// Server-Sent Events from bytes that are cut anywhere. Read from `fetch`: an EventSource cannot send a token, and hides
+// what it was refused with.
 
 /** A frame that is larger than anything the server sends: this is no stream of ours. */
 const FRAME_CHARS_MAX = 4 << 20;
@@ -42,6 +43,18 @@ export class SseParser {
     if (name === "event") frame.event = value;
     if (name === "id" && !value.includes("\0")) frame.id = value;
     if (name === "retry" && /^\d+$/.test(value)) frame.retry = Number(value);
+  }
+}
+
+/** What a stream at this path says: each time the frames that came together, none if there was only a sign of life. */
+export async function* framesOf({ api, path, signal }) {
+  const response = await api.open("GET", path, { signal, headers: { accept: "text/event-stream" } });
+  const parser = new SseParser();
+  const reader = response.body.getReader();
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    yield parser.push(value);
   }
 }
 

@@ -25,26 +25,32 @@ async function serveLibrary(context) {
   });
 }
 
+/** A page of the server's own in which somebody is logged in; what it calls in ./browser/driver.js. */
+async function openPage(browser, errors, { url, user }) {
+  const context = await browser.newContext();
+  const login = () => {
+    const [name, value] = user.cookie.split("=");
+    return context.addCookies([{ name, value, url, httpOnly: true, sameSite: "Strict" }]);
+  };
+  await login();
+  await serveLibrary(context);
+  const page = await context.newPage();
+  page.on("pageerror", (error) => errors.push(error));
+  // A page that the server itself answers with: one made up by the test would be from nowhere, and a browser lets no
+  // page from elsewhere open a WebSocket to the machine itself.
+  await page.goto(url);
+  await page.addScriptTag({ type: "module", url: DRIVER });
+  await page.waitForFunction("window.driver");
+  const call = (method, ...args) =>
+    page.evaluate(([method, args]) => window.driver[method](...args), [method, args]);
+  return { call, login, close: () => context.close() };
+}
+
 function driverOf(browser, errors) {
   return {
     identify: ({ cookie }) => ({ cookie }),
     async connect({ url, user, transport }) {
-      const context = await browser.newContext();
-      const login = () => {
-        const [name, value] = user.cookie.split("=");
-        return context.addCookies([{ name, value, url, httpOnly: true, sameSite: "Strict" }]);
-      };
-      await login();
-      await serveLibrary(context);
-      const page = await context.newPage();
-      page.on("pageerror", (error) => errors.push(error));
-      // A page that the server itself answers with: one made up by the test would be from nowhere, and a browser lets no
-      // page from elsewhere open a WebSocket to the machine itself.
-      await page.goto(url);
-      await page.addScriptTag({ type: "module", url: DRIVER });
-      await page.waitForFunction("window.driver");
-      const call = (method, ...args) =>
-        page.evaluate(([method, args]) => window.driver[method](...args), [method, args]);
+      const { call, login, close } = await openPage(browser, errors, { url, user });
       await call("connect", transport);
       return {
         send: (channel, body, key) => call("send", channel, body, key),
@@ -54,11 +60,33 @@ function driverOf(browser, errors) {
           await login();
           await call("renew");
         },
-        close: () => context.close(),
+        close,
       };
+    },
+    async watch({ url, user, ...how }) {
+      const page = await openPage(browser, errors, { url, user });
+      await page.call("watch", "0", how);
+      return programIn(page, 0);
     },
   };
 }
+
+/** The program of that number in a page. */
+const programIn = (page, number) => ({
+  look: () => page.call("program", `${number}`, "look"),
+  check: () => page.call("program", `${number}`, "check"),
+  unwatch: () => page.call("program", `${number}`, "unwatch"),
+  leave: () => page.call("program", `${number}`, "leave"),
+  async comeBack() {
+    await page.login();
+    await page.call("program", `${number}`, "comeBack");
+  },
+  async replace(channels) {
+    await page.call("replace", `${number}`, `${number + 1}`, channels);
+    return programIn(page, number + 1);
+  },
+  close: page.close,
+});
 
 const skip = (!BINARY && "SCROLLBACK_BIN names no server") || (!PLAYWRIGHT && "PLAYWRIGHT names no playwright-core");
 

@@ -4,8 +4,9 @@
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
-import { boot, connect } from "../index.js";
+import { boot, connect, watch } from "../index.js";
 import { plain } from "./support/plain.js";
+import { programOf } from "./support/program.js";
 import { runScenario } from "./support/scenario.js";
 import { BINARY } from "./support/server.js";
 
@@ -28,6 +29,9 @@ const driver = {
       close: async () => client.close(),
     };
   },
+  // A program in this process is what the steps ask of.
+  watch: async ({ url, user, channels, ...options }) =>
+    programOf((known) => watch({ url, token: user.token, ...options, ...known }), { channels }),
 };
 
 for (const scenario of scenarios) {

@@ -27,6 +27,25 @@
 //!
 //! A [`State`] can be written to a disk by serde and [gone on with](Client::resume) a year later.
 //!
+//! Who only wants to know that channels have changed, and reads what is of interest by other calls, [watches](Client::watch)
+//! them: a [`Watch`] tells their newest offsets, and loses none of them for good whatever goes wrong on the way.
+//!
+//! ```no_run
+//! use scrollback_client::{Client, Notice, WatchOptions, Watched};
+//!
+//! # async fn example(client: Client, channel: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut watch = client.watch(Watched::new().channel(channel), WatchOptions::default());
+//! loop {
+//!     match watch.next().await? {
+//!         Notice::Changed { channel, offset } => println!("{channel} has changed: read it up to {offset}"),
+//!         Notice::Gone { channel, why } => println!("{channel} is gone: {why:?}"),
+//!         Notice::Elsewhere(_) => println!("what was read is of another log; every channel is told anew"),
+//!         _ => {}
+//!     }
+//! }
+//! # }
+//! ```
+//!
 //! It runs inside a tokio runtime with time and I/O enabled.
 
 mod backoff;
@@ -39,6 +58,7 @@ mod send;
 mod shapes;
 mod state;
 mod stream;
+mod watch;
 
 pub use client::Client;
 pub use error::{Away, Ended, Error, Problem, SendError, SetupError};
@@ -47,3 +67,4 @@ pub use follower::{Boots, Follower, Update};
 pub use shapes::{Boot, Channel, Message, User};
 pub use state::State;
 pub use stream::{Elsewhere, Transport};
+pub use watch::{Gone, Means, Notice, Watch, WatchOptions, Watched};

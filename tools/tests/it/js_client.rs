@@ -7,7 +7,7 @@ use std::process::Command;
 #[test]
 #[ignore = "needs Node, which tools/test installs"]
 fn the_javascript_library_keeps_its_promises_alone() {
-    run(&["fold", "sse", "send", "client", "websocket"]);
+    run(&["fold", "sse", "send", "client", "websocket", "watch", "watch.book"]);
 }
 
 #[test]
@@ -22,6 +22,12 @@ fn the_javascript_library_follows_the_server_in_a_browser() {
     run(&["browser"]);
 }
 
+#[test]
+#[ignore = "needs Node and a TypeScript compiler, which tools/test installs"]
+fn the_javascript_librarys_types_are_those_of_what_it_exports() {
+    run(&["types"]);
+}
+
 /// Runs some of the library's tests; none of them may be skipped for want of something.
 fn run(files: &[&str]) {
     let library = at("../clients/js");
@@ -31,6 +37,7 @@ fn run(files: &[&str]) {
     node.args(files.iter().map(|file| library.join(format!("test/{file}.test.js"))));
     node.env("SCROLLBACK_BIN", env!("CARGO_BIN_EXE_scrollback"));
     node.env("PLAYWRIGHT", at("../target/real-clients/node_modules/playwright-core"));
+    node.env("TYPESCRIPT", at("../target/real-clients/node_modules/typescript"));
     let ended = node.output().expect("node runs");
     let said = String::from_utf8_lossy(&ended.stdout);
     let complete = ended.status.success() && said.contains("\n# skipped 0\n");

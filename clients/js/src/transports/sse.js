@@ -1,17 +1,12 @@
-// Events over Server-Sent Events, read from `fetch`: an EventSource cannot send a token, and hides what it was refused with.
+// Events over Server-Sent Events.
 
-import { SseParser } from "../sse.js";
+import { framesOf } from "../sse.js";
 
 /** One stream from a resume token on, as signs; it ends when the connection does. */
 export async function* sse({ api, token, signal }) {
   const path = `/api/events?resume_point=${encodeURIComponent(token)}`;
-  const response = await api.open("GET", path, { signal, headers: { accept: "text/event-stream" } });
-  const parser = new SseParser();
-  const reader = response.body.getReader();
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    yield* signs(parser.push(value));
+  for await (const frames of framesOf({ api, path, signal })) {
+    yield* signs(frames);
     // Whatever came, the server lives.
     yield { kind: "alive" };
   }

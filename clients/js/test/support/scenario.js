@@ -4,11 +4,14 @@
 import assert from "node:assert/strict";
 
 import { Server } from "./server.js";
+import { WATCH_STEPS } from "./watch-steps.js";
 import { until } from "./until.js";
 
 /**
  * @typedef {object} Driver
  * @property {(how: {url: string, user: object, transport: string}) => Promise<Handle>} connect
+ * @property {(how: {url: string, user: object, channels: object[], transport: string}) => Promise<object>} watch gives what
+ *   ./program.js has, with `close` if there is something to close.
  * @property {(user: object) => object} identify the headers by which the runner is the same as the user's clients.
  *
  * @typedef {object} Handle what a step asks of a connected client.
@@ -21,7 +24,7 @@ import { until } from "./until.js";
 
 export async function runScenario({ steps }, driver) {
   const { server, ada } = await Server.setUp();
-  const run = { server, driver, users: { ada }, clients: {}, saved: { ada: ada.id }, pending: [] };
+  const run = { server, driver, users: { ada }, clients: {}, watches: {}, saved: { ada: ada.id }, pending: [] };
   try {
     for (const [number, step] of steps.entries()) {
       const take = STEPS[step.step];
@@ -36,11 +39,12 @@ export async function runScenario({ steps }, driver) {
     await Promise.all(run.pending);
   } finally {
     for (const client of Object.values(run.clients)) await client.close();
+    for (const { program } of Object.values(run.watches)) await (program.close ?? program.leave).call(program);
     await server.remove();
   }
 }
 
-const STEPS = {
+const CLIENT_STEPS = {
   async user({ server, users, saved }, { name }) {
     users[name] = await server.member(users.ada, name);
     saved[name] = users[name].id;
@@ -108,6 +112,8 @@ const STEPS = {
     assert.equal(endReason, reason);
   },
 };
+
+const STEPS = { ...CLIENT_STEPS, ...WATCH_STEPS };
 
 function keep(saved, save = {}, answer) {
   for (const [name, field] of Object.entries(save)) saved[name] = answer[field];

@@ -1,5 +1,7 @@
 //! Events from the server, by one of three transports that bring the same.
 
+pub(crate) mod asking;
+pub(crate) mod frames;
 mod poll;
 mod sse;
 mod ws;
@@ -103,7 +105,7 @@ pub(crate) struct Silence {
 }
 
 impl Silence {
-    fn new(heartbeat: Duration) -> Silence {
+    pub(crate) fn new(heartbeat: Duration) -> Silence {
         Silence { patience: (heartbeat * HEARTBEATS_MISSED_MAX).max(SILENCE_LEAST), heard: Instant::now() }
     }
 

@@ -1,28 +1,21 @@
 //! Long polls.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::time::Duration;
 
-use http::Method;
 use serde::Deserialize;
 
+use super::asking::{Asking, WAIT};
 use super::{Hello, Signal};
 use crate::error::Error;
 use crate::event::Event;
-use crate::link::{ANSWER_TIMEOUT, Address, Link};
+use crate::link::Address;
 
 /// How many events one request asks for.
 const PAGE_EVENTS: usize = 500;
-/// How long one request waits for something new.
-const WAIT: Duration = Duration::from_secs(30);
-
-/// One poll after the other, on one connection as long as it lasts.
+/// One poll after the other.
 pub(crate) struct Poll {
-    address: Address,
-    link: Option<Link>,
-    /// The poll that is under way. It is kept here, so that it goes on when the waiting for it is dropped.
-    asking: Option<Asking>,
+    asking: Asking<Page>,
     after: String,
     /// Whether the log has been read up to its head.
     live: bool,
@@ -31,8 +24,6 @@ pub(crate) struct Poll {
     /// What the last answer has brought.
     signals: VecDeque<Signal>,
 }
-
-type Asking = Pin<Box<dyn Future<Output = Result<(Link, Page), Error>> + Send>>;
 
 #[derive(Deserialize)]
 struct Page {
@@ -45,9 +36,7 @@ struct Page {
 impl Poll {
     pub(super) fn new(address: &Address, after: &str) -> Poll {
         Poll {
-            address: address.clone(),
-            link: None,
-            asking: None,
+            asking: Asking::new(address),
             after: after.to_owned(),
             live: false,
             begun: false,
@@ -65,15 +54,13 @@ impl Poll {
     }
 
     async fn ask(&mut self) -> Result<(), Error> {
-        let asking = self.asking.get_or_insert_with(|| {
+        let page = self.asking.ask(|| {
             // The first one answers at once, so that it is known where the stream stands.
             let wait = if self.live { WAIT } else { Duration::ZERO };
-            Box::pin(ask(self.link.take(), self.address.clone(), self.after.clone(), wait))
+            let (after, wait_s) = (&self.after, wait.as_secs());
+            (format!("/api/events/poll?after={after}&wait={wait_s}&limit={PAGE_EVENTS}"), wait)
         });
-        let asked = asking.await;
-        self.asking = None;
-        let (link, page) = asked?;
-        self.link = Some(link);
+        let page = page.await?;
         self.take(page)
     }
 
@@ -97,20 +84,4 @@ impl Poll {
         }
         Ok(())
     }
-}
-
-async fn ask(
-    link: Option<Link>,
-    address: Address,
-    after: String,
-    wait: Duration,
-) -> Result<(Link, Page), Error> {
-    let mut link = match link.filter(|link| !link.is_closed()) {
-        Some(link) => link,
-        None => Link::open(&address).await?,
-    };
-    let path = format!("/api/events/poll?after={after}&wait={}&limit={PAGE_EVENTS}", wait.as_secs());
-    let request = link.request(Method::GET, &path);
-    let page = link.ask(request, None, wait + ANSWER_TIMEOUT).await?;
-    Ok((link, page))
 }

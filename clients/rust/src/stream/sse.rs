@@ -1,117 +1,26 @@
-//! Server-Sent Events.
+//! Events by Server-Sent Events.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Method;
-use http::header::ACCEPT;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use serde::de::DeserializeOwned;
-
+use super::frames::{Frame, Frames};
 use super::{Hello, Signal, Silence};
 use crate::error::Error;
-use crate::link::{ANSWER_TIMEOUT, Address, Link};
+use crate::link::Address;
 
-/// No line is longer but by mistake: a message has 64 KiB, of which every byte may need six in JSON.
-const LINE_BYTES_MAX: usize = 4 << 20;
-
-/// An open stream.
-pub(crate) struct Sse {
-    /// Drives the connection.
-    _link: Link,
-    body: Incoming,
-    parser: Parser,
-    silence: Silence,
-}
+/// An open stream of events.
+pub(crate) struct Sse(Frames);
 
 impl Sse {
     pub(super) async fn open(address: &Address, after: &str, silence: Silence) -> Result<Sse, Error> {
-        let mut link = Link::open(address).await?;
-        let request = link.request(Method::GET, &format!("/api/events?resume_point={after}"));
-        let request = request.header(ACCEPT, "text/event-stream");
-        let answer = link.begin(request, None, ANSWER_TIMEOUT).await?;
-        Ok(Sse { _link: link, body: answer.into_body(), parser: Parser::default(), silence })
+        Ok(Sse(Frames::open(address, &format!("/api/events?resume_point={after}"), silence).await?))
     }
 
     pub(super) async fn next(&mut self) -> Result<Signal, Error> {
-        loop {
-            if let Some(frame) = self.parser.next()? {
-                return frame.signal();
-            }
-            let reading = async {
-                let Some(frame) = self.body.frame().await else {
-                    return Err(Error::away("the stream has ended"));
-                };
-                Ok(frame.map_err(|error| Error::away(format!("the stream broke: {error}")))?.into_data())
-            };
-            if let Ok(data) = self.silence.watch(reading, "the stream is silent").await? {
-                self.parser.push(&data);
-            }
-        }
+        self.0.next().await?.signal()
     }
 
     pub(super) fn retry(&self) -> Option<Duration> {
-        self.parser.retry
-    }
-}
-
-/// The lines of a stream, put together to frames as the standard says.
-#[derive(Default)]
-struct Parser {
-    bytes: Vec<u8>,
-    /// How many of them were looked at.
-    parsed: usize,
-    /// The last `retry:`.
-    retry: Option<Duration>,
-    frame: Frame,
-}
-
-/// What stands between two blank lines.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Frame {
-    id: Option<String>,
-    kind: String,
-    data: String,
-}
-
-impl Parser {
-    fn push(&mut self, bytes: &Bytes) {
-        self.bytes.drain(..self.parsed);
-        self.parsed = 0;
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// The next whole frame, if one has come.
-    fn next(&mut self) -> Result<Option<Frame>, Error> {
-        while let Some(length) = self.bytes[self.parsed..].iter().position(|byte| *byte == b'\n') {
-            let line = &self.bytes[self.parsed..self.parsed + length];
-            self.parsed += length + 1;
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let line =
-                std::str::from_utf8(line).map_err(|_| Error::unreadable("a line that is not UTF-8"))?;
-            if line.is_empty() {
-                let frame = std::mem::take(&mut self.frame);
-                if !frame.data.is_empty() {
-                    return Ok(Some(frame));
-                }
-                continue;
-            }
-            let (field, value) = line.split_once(':').unwrap_or((line, ""));
-            let value = value.strip_prefix(' ').unwrap_or(value);
-            match field {
-                "id" => self.frame.id = Some(value.to_owned()),
-                "event" => value.clone_into(&mut self.frame.kind),
-                "data" if self.frame.data.is_empty() => value.clone_into(&mut self.frame.data),
-                "data" => self.frame.data.extend(["\n", value]),
-                "retry" => self.retry = value.parse().ok().map(Duration::from_millis),
-                _ => {}
-            }
-        }
-        if self.bytes.len() - self.parsed > LINE_BYTES_MAX {
-            return Err(Error::unreadable("a line that does not end"));
-        }
-        Ok(None)
+        self.0.retry()
     }
 }
 
@@ -128,42 +37,5 @@ impl Frame {
             // A control event of a later version.
             _ => Signal::Alive,
         })
-    }
-
-    fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_str(&self.data).map_err(|error| Error::unreadable(error.to_string()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_are_the_same_wherever_the_bytes_are_cut() {
-        let text = ": comment\nretry: 1500\nevent: hello\ndata: {\"a\":1}\n\nid: 7-0a\r\nevent:message\r\ndata: x\r\ndata: y\r\n\r\n\n\n";
-        let expected = [
-            Frame { id: None, kind: "hello".into(), data: "{\"a\":1}".into() },
-            Frame { id: Some("7-0a".into()), kind: "message".into(), data: "x\ny".into() },
-        ];
-        for cut in 0..text.len() {
-            let mut parser = Parser::default();
-            let mut frames = Vec::new();
-            for part in [&text[..cut], &text[cut..]] {
-                parser.push(&Bytes::copy_from_slice(part.as_bytes()));
-                while let Some(frame) = parser.next().unwrap() {
-                    frames.push(frame);
-                }
-            }
-            assert_eq!(frames, expected, "cut at {cut}");
-            assert_eq!(parser.retry, Some(Duration::from_millis(1500)));
-        }
-    }
-
-    #[test]
-    fn a_line_that_does_not_end_is_given_up() {
-        let mut parser = Parser::default();
-        parser.push(&Bytes::from(vec![b'x'; LINE_BYTES_MAX + 1]));
-        assert!(parser.next().is_err());
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod reader;
 pub(crate) mod relay;
 pub(crate) mod scenario;
 pub(crate) mod server;
+pub(crate) mod watcher;
 pub(crate) mod ws;
 
 use std::time::{Duration, Instant};

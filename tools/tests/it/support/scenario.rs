@@ -1,6 +1,8 @@
 //! `clients/scenarios.json`: what every client library must do, whatever language it is in. Each scenario runs on a server of
 //! its own.
 
+mod watches;
+
 use std::collections::{BTreeMap, HashMap};
 
 use scrollback_client::{Client as Library, Ended, Transport};
@@ -12,6 +14,8 @@ use super::PASSWORD;
 use super::client::{Client, Request, text};
 use super::library::Program;
 use super::server::Server;
+use super::watcher::Watcher;
+use watches::WatchStep;
 
 const FILE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../clients/scenarios.json"));
 const OWNER: &str = "ada";
@@ -41,10 +45,17 @@ enum By {
     Poll,
 }
 
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Step {
+    Client(ClientStep),
+    Watch(WatchStep),
+}
+
 /// docs/clients.md says what each does.
 #[derive(Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
-enum Step {
+enum ClientStep {
     User {
         name: String,
     },
@@ -121,6 +132,8 @@ struct Stage {
     users: HashMap<String, (Client, String)>,
     /// Each with the user whose it is.
     programs: HashMap<String, (Program, String)>,
+    /// Those that watch.
+    watchers: HashMap<String, (Watcher, String)>,
     saved: HashMap<String, String>,
 }
 
@@ -129,7 +142,10 @@ impl Scenario {
         let mut stage = Stage::new();
         for (number, step) in self.steps.iter().enumerate() {
             eprintln!("{}: step {number}", self.name);
-            stage.take(step);
+            match step {
+                Step::Client(step) => stage.take(step),
+                Step::Watch(step) => stage.take_of_watch(step),
+            }
         }
     }
 }
@@ -146,6 +162,7 @@ impl Stage {
             runtime: runtime.unwrap(),
             users: HashMap::new(),
             programs: HashMap::new(),
+            watchers: HashMap::new(),
             saved: HashMap::new(),
         };
         owner.adopt(&set_up);
@@ -193,13 +210,13 @@ impl Stage {
         self.server.data().with_file_name(file).to_str().unwrap().to_owned()
     }
 
-    fn take(&mut self, step: &Step) {
+    fn take(&mut self, step: &ClientStep) {
         match step {
-            Step::User { name } => {
+            ClientStep::User { name } => {
                 let (member, id) = self.users.get_mut(OWNER).unwrap().0.invite_member(name);
                 self.add(name, &id, member);
             }
-            Step::Call { r#as, method, path, body, save } => {
+            ClientStep::Call { r#as, method, path, body, save } => {
                 let mut request = Request::new(method, &self.fill(path));
                 if let Some(body) = body {
                     request = request.json(&serde_json::from_str(&self.fill(&body.to_string())).unwrap());
@@ -209,7 +226,7 @@ impl Stage {
                 let body = answer.ok(answer.status);
                 self.save(save, &body);
             }
-            Step::Connect { client, r#as, transport } => {
+            ClientStep::Connect { client, r#as, transport } => {
                 let transport = match transport {
                     By::Sse => Transport::Sse,
                     By::Ws => Transport::WebSocket,
@@ -219,13 +236,13 @@ impl Stage {
                 program.booted(1);
                 self.programs.insert(client.clone(), (program, r#as.clone()));
             }
-            Step::Renew { client } => {
+            ClientStep::Renew { client } => {
                 let user = self.programs[client].1.clone();
                 self.log_in(&user);
                 let library = self.library(&user);
                 self.programs.get_mut(client).unwrap().0.renew(&self.runtime, library);
             }
-            Step::Send { client, channel, body, key, save, background } => {
+            ClientStep::Send { client, channel, body, key, save, background } => {
                 let (library, channel) = (self.program(client).client.clone(), self.fill(channel));
                 let (body, key) = (body.clone(), key.clone());
                 let sending = self.runtime.spawn(async move {
@@ -241,17 +258,17 @@ impl Stage {
                     self.save(save, &serde_json::to_value(sent).unwrap());
                 }
             }
-            Step::Kill => drop(self.server.kill9()),
-            Step::Stop => drop(self.server.stop()),
-            Step::Start { options } => {
+            ClientStep::Kill => drop(self.server.kill9()),
+            ClientStep::Stop => drop(self.server.stop()),
+            ClientStep::Start { options } => {
                 self.server.set_options(&options.iter().map(String::as_str).collect::<Vec<_>>());
                 self.server.start();
             }
-            Step::Backup { file } => {
+            ClientStep::Backup { file } => {
                 let file = self.backup(file);
                 self.server.ask(&self.users[OWNER].1, "backup", &[&file]).must_exit(0);
             }
-            Step::Restore { file } => {
+            ClientStep::Restore { file } => {
                 self.server.stop();
                 self.server.operate("restore", &[&self.backup(file), "--yes"]).must_exit(0);
                 self.server.start();
@@ -260,20 +277,20 @@ impl Stage {
                     self.log_in(&name);
                 }
             }
-            Step::SameAsFreshBoot { client } => {
+            ClientStep::SameAsFreshBoot { client } => {
                 let (program, user) = &self.programs[client];
                 program.is_as_booted(&self.runtime, &mut self.users.get_mut(user).unwrap().0);
             }
-            Step::Sees { client, channel, bodies } => {
+            ClientStep::Sees { client, channel, bodies } => {
                 self.program(client).sees(&self.fill(channel), bodies);
             }
-            Step::SeesNot { client, channel } => {
+            ClientStep::SeesNot { client, channel } => {
                 let channel = self.fill(channel);
                 let holds = |state: &scrollback_client::State| state.channel(&channel).is_none();
                 self.program(client).until(&format!("no {channel}"), holds);
             }
-            Step::Booted { client, times } => self.program(client).booted(*times),
-            Step::Ended { client, reason } => {
+            ClientStep::Booted { client, times } => self.program(client).booted(*times),
+            ClientStep::Ended { client, reason } => {
                 assert_eq!(reason, "unauthenticated", "the only reason there is in scenarios");
                 assert_eq!(self.program(client).ended(), Ended::Unauthenticated);
             }
