@@ -10,6 +10,7 @@
 
 pub(super) mod frames;
 mod poll;
+pub(super) mod readers;
 pub(super) mod reading;
 pub(super) mod registry;
 pub(super) mod set;

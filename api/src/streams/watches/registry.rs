@@ -1,7 +1,7 @@
 //! All watches, and who reads them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Options;
+use super::readers::Readers;
 use super::set::{Change, Set, Standing};
 use crate::streams::Bye;
 
@@ -23,8 +24,11 @@ const CHANNELS_OF_USER_MAX: usize = 200_000;
 pub struct Watch {
     user: Offset,
     state: Mutex<State>,
-    /// Changes whenever whoever reads must look whether they still may.
+    /// Changes whenever whoever reads must look whether they still may, or what has changed.
     touched: watch::Sender<u64>,
+    /// Set while its readers were told of a change and none has looked since: to tell them again would wake somebody whose
+    /// notice is held back anyway.
+    has_news: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -98,8 +102,29 @@ impl Watch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn touch(&self) {
+    /// Wakes all who read it.
+    pub(super) fn touch(&self) {
         self.touched.send_modify(|count| *count += 1);
+    }
+
+    /// Whether one of these channels is in it. Yes if that cannot be told at once: a look too many does no harm.
+    pub(super) fn may_have_any(&self, channels: &[Offset]) -> bool {
+        match self.state.try_lock() {
+            Ok(state) => channels.iter().any(|channel| state.set.has(*channel)),
+            Err(_) => true,
+        }
+    }
+
+    /// One of its channels has changed, and that is published.
+    pub(super) fn tell_of_news(&self) {
+        if !self.has_news.swap(true, Ordering::AcqRel) {
+            self.touch();
+        }
+    }
+
+    /// Somebody is about to look. What is published after this is told again; what was before, they find.
+    pub(super) fn take_news(&self) {
+        self.has_news.swap(false, Ordering::AcqRel);
     }
 
     /// Begins to read it.
@@ -221,6 +246,7 @@ pub struct TooManyWatches;
 #[derive(Debug)]
 pub struct Watches {
     known: Mutex<HashMap<Offset, HashMap<String, Arc<Watch>>>>,
+    pub(in crate::streams) readers: Arc<Readers>,
     /// Never given twice, also when a watch is ended and set again: so a straggler is known by its epoch. Begins anywhere, so
     /// that it is hardly that of before a restart either.
     next_epoch: AtomicU64,
@@ -229,7 +255,8 @@ pub struct Watches {
 impl Default for Watches {
     fn default() -> Watches {
         // Far below 2^53, which every JSON parser keeps apart.
-        Watches { known: Mutex::default(), next_epoch: AtomicU64::new(rand::random::<u64>() >> 16) }
+        let next_epoch = AtomicU64::new(rand::random::<u64>() >> 16);
+        Watches { known: Mutex::default(), readers: Arc::default(), next_epoch }
     }
 }
 
@@ -269,7 +296,12 @@ impl Watches {
             watch.touch();
             return Ok(kept);
         }
-        let watch = Arc::new(Watch { user, state: Mutex::new(new), touched: watch::Sender::new(0) });
+        let watch = Arc::new(Watch {
+            user,
+            state: Mutex::new(new),
+            touched: watch::Sender::new(0),
+            has_news: AtomicBool::new(false),
+        });
         of_user.insert(name.to_owned(), watch);
         Ok(kept)
     }
