@@ -18,8 +18,8 @@ use crate::rights::may_see;
 use crate::settings::StreamLimits;
 use crate::streams::watches::readers::News;
 use crate::streams::watches::reading::{Reading, Step};
-use crate::streams::watches::registry::Role;
 use crate::streams::watches::set::Change;
+use crate::streams::watches::watch::Role;
 use crate::streams::watches::{Options, Place, Set, Wanted};
 use crate::streams::{Reader, Streams};
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use scrollback_log::Offset;
 
-use super::registry::Watch;
+use super::watch::Watch;
 use crate::streams::ring::Ring;
 
 /// From so many changed channels on all readers are woken, rather than asked for each.

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::readers::Entered;
-use super::registry::{Readership, Role, Watch};
 use super::set::Change;
+use super::watch::{Readership, Role, Watch};
 use crate::streams::identity::Identity;
 use crate::streams::{Bye, Ending, Position, Pulse, Reader, Streams};
 

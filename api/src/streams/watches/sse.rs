@@ -11,8 +11,8 @@ use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use super::reading::{Place, Reading, Step};
-use super::registry::{Role, Watch};
 use super::set::Change;
+use super::watch::{Role, Watch};
 use super::{CHANGES_MAX, frames};
 use crate::socket::Socket;
 use crate::streams::line::{End, Waiter};
