@@ -110,6 +110,8 @@ pub(crate) struct Client {
     buffer: Vec<u8>,
     /// What lies before it in the buffer has been dealt with.
     start: usize,
+    /// All that was read.
+    pub(crate) bytes: u64,
 }
 
 /// An answer; its body is in the buffer that was given.
@@ -136,7 +138,7 @@ impl Client {
     }
 
     fn on(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::with_capacity(READ_BYTES), start: 0 }
+        Self { stream, buffer: Vec::with_capacity(READ_BYTES), start: 0, bytes: 0 }
     }
 
     /// Sends the bytes of one or more requests.
@@ -210,7 +212,9 @@ impl Client {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
-        ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the server closed the connection");
+        let read = self.stream.read_buf(&mut self.buffer).await?;
+        ensure!(read > 0, "the server closed the connection");
+        self.bytes += read as u64;
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ mod publish;
 pub(crate) mod rights;
 pub(crate) mod seed;
 mod transcript;
+pub(crate) mod watch;
 mod world;
 pub(crate) mod ws_send;
 

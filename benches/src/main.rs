@@ -52,6 +52,8 @@ enum Command {
     Idle(load::idle::Arguments),
     /// One stream from the beginning of the log until it is live.
     Catchup(load::catchup::Arguments),
+    /// Many clients that want to know which of their channels change, by watches or by polls.
+    Watch(load::watch::Arguments),
     /// GETs of one path: latencies.
     Http(load::get::Arguments),
     /// Writes a made-up chat history for `scrollback import`.
@@ -92,6 +94,7 @@ fn main() -> anyhow::Result<()> {
         Command::Rights(arguments) => load::rights::run(&arguments)?,
         Command::Idle(arguments) => load::idle::run(&arguments)?,
         Command::Catchup(arguments) => load::catchup::run(&arguments)?,
+        Command::Watch(arguments) => load::watch::run(&arguments)?,
         Command::Http(arguments) => load::get::run(&arguments)?,
         Command::Corpus(arguments) => load::corpus::run(&arguments)?,
         Command::Start(arguments) => load::child::start(&arguments)?,

@@ -79,6 +79,8 @@ pub(crate) struct Stream {
     out: Vec<u8>,
     /// All that was read, the transfer's own bytes included.
     pub(crate) bytes: u64,
+    /// All that was sent once the stream was open.
+    pub(crate) sent: u64,
 }
 
 impl Stream {
@@ -103,7 +105,7 @@ impl Stream {
             Protocol::Nats => Cut::Nats(Cutter::default()),
             Protocol::PubSub => Cut::PubSub(Cutter::default()),
         };
-        let mut stream = Self { tcp, transfer, cut, early, out: Vec::new(), bytes: 0 };
+        let mut stream = Self { tcp, transfer, cut, early, out: Vec::new(), bytes: 0, sent: 0 };
         if !opening.then.is_empty() {
             stream.say(&opening.then).await?;
         }
@@ -127,6 +129,7 @@ impl Stream {
     /// Sends what was put.
     pub(crate) async fn send(&mut self) -> Result<()> {
         self.tcp.write_all(&self.out).await?;
+        self.sent += self.out.len() as u64;
         self.out.clear();
         Ok(())
     }

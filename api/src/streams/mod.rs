@@ -54,8 +54,8 @@ use tokio::sync::{Semaphore, watch};
 
 pub use chunk::Chunk;
 pub use control::Bye;
-use pulse::Kept;
 pub use pulse::{Ending, Pulse};
+use pulse::{Kept, Signals};
 
 use crate::figures::{Figures, figures};
 use crate::settings::StreamLimits;
@@ -153,6 +153,7 @@ pub struct Streams {
     ring: Arc<Ring>,
     views: Arc<RwLock<Views>>,
     pulse: watch::Receiver<Pulse>,
+    calls: watch::Receiver<u64>,
     passes: Arc<Passes>,
     limits: StreamLimits,
     selections: Selections,
@@ -179,12 +180,13 @@ impl Streams {
         let sessions = Arc::new(Sessions::new(limits.session_retention));
         let watches = Arc::new(Watches::default());
         let kept = Kept { sessions: Arc::clone(&sessions), watches: Arc::clone(&watches) };
-        let pulse = pulse::start(&sources, Arc::clone(&passes), kept, &limits);
+        let Signals { pulse, calls } = pulse::start(&sources, Arc::clone(&passes), kept, &limits);
         Arc::new(Streams {
             log: sources.log,
             ring: sources.ring,
             views: sources.views,
             pulse,
+            calls,
             passes,
             selections: Selections::default(),
             sessions,

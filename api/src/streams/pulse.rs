@@ -1,7 +1,8 @@
 //! The one value that streams wait on: the head, the heartbeat, revocations and the end.
 //!
 //! One task merges what can happen, so that a waiting stream holds one receiver and no timer. It also decides when a new
-//! head is told: at once, unless the streams are still busy with the one before.
+//! head is told: at once, unless the streams are still busy with the one before. Whoever does not wait for heads, but for
+//! what concerns them, as readers of watches do, waits for a *call*: there is one with each pulse that tells more than a head.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::passes::{Pass, Passes};
+use super::ring::Ring;
 use super::watches::Watches;
+use super::watches::readers::News;
 use super::ws::sessions::Sessions;
 use super::{Position, Sources};
 use crate::settings::StreamLimits;
@@ -46,15 +49,18 @@ pub(super) struct Kept {
     pub(super) watches: Arc<Watches>,
 }
 
-/// Starts the task. It ends when nobody holds a receiver any more.
-pub(super) fn start(
-    sources: &Sources,
-    passes: Arc<Passes>,
-    kept: Kept,
-    limits: &StreamLimits,
-) -> watch::Receiver<Pulse> {
+/// What streams wait on.
+pub(super) struct Signals {
+    pub(super) pulse: watch::Receiver<Pulse>,
+    /// Counts the pulses that told more than a head.
+    pub(super) calls: watch::Receiver<u64>,
+}
+
+/// Starts the task. It ends when nobody holds a receiver of pulses any more.
+pub(super) fn start(sources: &Sources, passes: Arc<Passes>, kept: Kept, limits: &StreamLimits) -> Signals {
     let task = Merge {
         head: sources.log.watch_head(),
+        ring: Arc::clone(&sources.ring),
         revocations: sources.revocations.clone(),
         storage_failed: sources.storage_failed.clone(),
         shutdown: sources.shutdown.clone(),
@@ -64,13 +70,25 @@ pub(super) fn start(
         coalesce: limits.coalesce,
         heartbeat: limits.heartbeat,
     };
-    let (sender, receiver) = watch::channel(task.now(0));
-    tokio::spawn(task.run(sender));
-    receiver
+    let (pulses, pulse) = watch::channel(task.now(0));
+    let (called, calls) = watch::channel(0);
+    tokio::spawn(task.run(pulses, called));
+    Signals { pulse, calls }
+}
+
+/// What a turn of the task is told to others as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// A new head, and nothing else.
+    Head,
+    /// Something that everybody must look at.
+    More,
 }
 
 struct Merge {
     head: watch::Receiver<scrollback_log::Head>,
+    ring: Arc<Ring>,
     revocations: watch::Receiver<u64>,
     storage_failed: watch::Receiver<bool>,
     shutdown: watch::Receiver<bool>,
@@ -82,35 +100,45 @@ struct Merge {
 }
 
 impl Merge {
-    async fn run(mut self, pulses: watch::Sender<Pulse>) {
+    async fn run(mut self, pulses: watch::Sender<Pulse>, calls: watch::Sender<u64>) {
         let mut beats = interval_at(Instant::now() + self.heartbeat, self.heartbeat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut beat = 0;
         // A head that is held back, and until when.
         let mut held: Option<Instant> = None;
         loop {
-            let tell = tokio::select! {
+            let told = tokio::select! {
                 biased;
                 () = pulses.closed() => return,
-                () = changed(&mut self.shutdown) => true,
-                () = changed(&mut self.storage_failed) => true,
-                () = changed(&mut self.revocations) => true,
-                () = until(held) => true,
+                () = changed(&mut self.shutdown) => Told::More,
+                () = changed(&mut self.storage_failed) => Told::More,
+                () = changed(&mut self.revocations) => Told::More,
+                () = until(held) => Told::Head,
                 _ = beats.tick() => {
                     beat += 1;
                     self.kept.sessions.sweep();
                     self.kept.watches.sweep();
-                    true
+                    Told::More
                 }
                 () = changed(&mut self.head), if held.is_none() => {
                     held = self.next();
-                    held.is_none()
+                    if held.is_none() { Told::Head } else { Told::Nothing }
                 }
             };
-            if tell {
-                held = None;
-                self.pass = Some(self.passes.begin());
-                pulses.send_replace(self.now(beat));
+            if told == Told::Nothing {
+                continue;
+            }
+            held = None;
+            self.pass = Some(self.passes.begin());
+            let pulse = self.now(beat);
+            let before = pulses.send_replace(pulse).head.offset;
+            // Behind the pulse: whoever is woken finds it.
+            if pulse.head.offset > before {
+                let news = News::between(&self.ring, before, pulse.head.offset);
+                self.kept.watches.readers.tell(&news);
+            }
+            if told == Told::More {
+                calls.send_modify(|count| *count += 1);
             }
         }
     }

@@ -287,6 +287,25 @@ impl Ring {
         Some(reached)
     }
 
+    /// The channels that the records behind `after`, up to `head`, are about. None if there are more than `most` of them, or if
+    /// not all of these records are held.
+    #[must_use]
+    pub fn channels_between(&self, after: Offset, head: Offset, most: usize) -> Option<Vec<Offset>> {
+        let mut channels = Vec::new();
+        let reached = self.each_back(head, |offset, frame| {
+            if offset <= after {
+                return false;
+            }
+            if let Some(channel) = frame.facets.channel
+                && !channels.contains(&channel)
+            {
+                channels.push(channel);
+            }
+            channels.len() <= most
+        })?;
+        (channels.len() <= most && reached <= after.next()).then_some(channels)
+    }
+
     /// The newest deletion that was made known here: what was read of the log before it may have texts that are gone now.
     #[must_use]
     pub fn redacted_at(&self) -> Offset {

@@ -2,6 +2,7 @@
 
 mod large;
 mod promises;
+mod races;
 mod socket;
 mod stalled;
 
@@ -10,7 +11,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Request, number, text};
-use crate::support::count;
 use crate::support::events::{Events, Frame, assert_is_token};
 use crate::support::http::ANSWER_WAIT;
 use crate::support::server::Server;
@@ -178,34 +178,6 @@ fn many_changes_within_the_delay_are_one_notice_of_the_newest() {
     // The first at once, then one for each whole delay.
     let most = 2 + began.elapsed().as_millis() / delay.as_millis();
     assert!(told.len() as u128 <= most, "{} in {:?}", told.len(), began.elapsed());
-}
-
-#[test]
-fn a_watch_that_is_set_while_others_write_loses_no_change() {
-    let (_server, mut owner) = Server::set_up(&[]);
-    let channel = owner.create_channel("general");
-    let (writing, polling) = (owner.clone(), owner.clone());
-    for race in 0..count("SCROLLBACK_WATCH_RACES", 60) {
-        let (mut writer, of, body) = (writing.clone(), channel.clone(), race.to_string());
-        let racing = std::thread::spawn(move || number(&writer.say(&of, &body), "offset"));
-        let kept = set(&mut owner, "w", &json!({"watch": [{"id": channel}], "max_delay_ms": 0}));
-        let known = number(&kept["status"][&channel], "offset");
-        let mut poller = polling.clone();
-        let waiting = std::thread::spawn(move || poller.get("/api/watch/w/changes?wait=20"));
-        let raced = racing.join().unwrap();
-        let later = number(&owner.say(&channel, "later"), "offset");
-        // Whoever waits is told of what they do not know, whatever it raced with, and then of all that is newer.
-        let page = waiting.join().unwrap().ok(200);
-        let told = number(&page["changed"][0], "offset");
-        let first = if known < raced { raced } else { later };
-        assert!(
-            told == first || told == later,
-            "race {race}: {told} after {known}, written {raced}, {later}"
-        );
-        let rest = owner.get(&format!("/api/watch/w/changes?after={}", text(&page, "next"))).ok(200);
-        let expected = if told == later { json!([]) } else { json!([{"id": channel, "offset": later}]) };
-        assert_eq!(rest["changed"], expected, "race {race}");
-    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod schema;
 mod serving;
 mod starts;
 mod threads;
+mod watching;
 
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -90,6 +91,18 @@ impl World {
 
     /// The same, at this time, or right after the batch before if that is later.
     pub(super) fn write_at(&self, time: Timestamp, records: Vec<NewRecord>) -> Offset {
+        let first = self.apply_at(time, records);
+        self.publish();
+        first
+    }
+
+    /// Publishes what was only applied.
+    pub(super) fn publish(&self) {
+        self.appender.lock().unwrap().publish();
+    }
+
+    /// The same as [`World::write_at`] up to the moment before it is published.
+    pub(super) fn apply_at(&self, time: Timestamp, records: Vec<NewRecord>) -> Offset {
         let mut appender = self.appender.lock().unwrap();
         let time = time.max(START).max(Timestamp(appender.head().time.0 + 1));
         let sealed = appender.append(time, records).unwrap();
@@ -107,7 +120,6 @@ impl World {
         for deleted in &named {
             self.ring.redact(&deleted.targets, deleted.deletion);
         }
-        appender.publish();
         sealed[0].offset
     }
 

@@ -10,18 +10,21 @@
 
 pub(super) mod frames;
 mod poll;
+pub(super) mod readers;
 pub(super) mod reading;
-pub(super) mod registry;
+mod registry;
 pub(super) mod set;
 mod sse;
+pub(super) mod watch;
 
 use std::time::Duration;
 
 pub use poll::WatchPolled;
 pub use reading::Place;
-pub use registry::{Kept, TooManyWatches, Watch, Watches};
+pub use registry::{TooManyWatches, Watches};
 pub use set::{Refused, Set, Standing, Wanted};
 pub use sse::WatchSse;
+pub use watch::{Kept, Watch};
 
 /// The most channels of one watch.
 pub const CHANNELS_MAX: usize = 10_000;

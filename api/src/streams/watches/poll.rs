@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::frames;
 use super::reading::{Place, Reading, Step};
-use super::registry::{Role, Watch};
+use super::watch::{Role, Watch};
 use crate::streams::poll::Open;
 use crate::streams::{Bye, Reader, Streams};
 

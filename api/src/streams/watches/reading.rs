@@ -6,8 +6,9 @@ use scrollback_log::Offset;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::registry::{Readership, Role, Watch};
+use super::readers::Entered;
 use super::set::Change;
+use super::watch::{Readership, Role, Watch};
 use crate::streams::identity::Identity;
 use crate::streams::{Bye, Ending, Position, Pulse, Reader, Streams};
 
@@ -48,6 +49,9 @@ pub(in crate::streams) struct Reading {
     pub(super) readership: Readership,
     identity: Identity,
     pulses: watch::Receiver<Pulse>,
+    calls: watch::Receiver<u64>,
+    /// From before the first look on, so that no change after it is missed.
+    _entered: Entered,
     /// All changes up to here are told.
     seen: Offset,
     /// The published head when the views were last looked at.
@@ -66,6 +70,9 @@ pub(in crate::streams) struct Reading {
     beat: u64,
     /// Whether nobody is left who could wake it.
     is_left: bool,
+    /// Whether the views were ahead of the published head when it looked, so that it must look again at the next pulse,
+    /// whatever that brings.
+    is_behind: bool,
 }
 
 impl Reading {
@@ -84,6 +91,7 @@ impl Reading {
         // Only now: a watch that is set anew while somebody comes must not be read from where they stood in the one before.
         let is_of_it = place.epoch.is_none_or(|epoch| epoch == readership.epoch);
         let after = if is_of_it { place.after } else { Offset::BEGINNING };
+        let entered = streams.watches.readers.enter(watch);
         let pulses = streams.pulse.clone();
         let beat = pulses.borrow().beat;
         Ok(Reading {
@@ -91,6 +99,8 @@ impl Reading {
             readership,
             identity: Identity::new(reader),
             pulses,
+            calls: streams.calls.clone(),
+            _entered: entered,
             seen: after,
             at: Position::BEGINNING,
             given: Position::BEGINNING,
@@ -101,6 +111,7 @@ impl Reading {
             rights_at: Offset::BEGINNING,
             beat,
             is_left: false,
+            is_behind: false,
         })
     }
 
@@ -146,6 +157,7 @@ impl Reading {
     /// What to do next. All that the step before gave is told.
     pub(in crate::streams) fn step(&mut self) -> Step {
         self.confirm();
+        self.calls.mark_unchanged();
         let pulse = *self.pulses.borrow_and_update();
         if let Some(reason) = self.over() {
             return Step::Ended(reason);
@@ -158,38 +170,52 @@ impl Reading {
             self.caught_up = true;
             return Step::CaughtUp(self.at);
         }
-        if pulse.beat != self.beat {
+        let is_beat = pulse.beat != self.beat;
+        if is_beat {
             self.beat = pulse.beat;
             self.identity.reader.touch();
             self.readership.renew();
-            if self.at.offset > self.told {
-                self.told = self.at.offset;
-                return Step::Checkpoint(self.at);
-            }
-            return Step::Heartbeat;
-        }
-        if self.looked && pulse.head.offset <= self.at.offset {
-            return Step::Wait(None);
         }
         let now = Instant::now();
         let held = self.next_at.filter(|next| *next > now);
-        if held.is_some() && self.streams.ring.rights_at() == self.rights_at {
-            return Step::Wait(held);
-        }
-        match self.look(held.is_some()) {
-            Err(reason) => Step::Ended(reason),
-            Ok(Some(changes)) => {
-                self.next_at = Some(now + self.readership.max_delay());
-                self.told = self.at.offset;
-                Step::Changed(changes, self.at)
+        let is_old = self.is_old();
+        let may_look = held.is_none() || self.streams.ring.rights_at() != self.rights_at;
+        if is_old && may_look {
+            match self.look(held.is_some()) {
+                Err(reason) => return Step::Ended(reason),
+                Ok(Some(changes)) => {
+                    self.next_at = Some(now + self.readership.max_delay());
+                    self.told = self.at.offset;
+                    return Step::Changed(changes, self.at);
+                }
+                // The first time there is something to say all the same.
+                Ok(None) if self.looked && !self.caught_up => {
+                    self.caught_up = true;
+                    return Step::CaughtUp(self.at);
+                }
+                Ok(None) => {}
             }
-            // The first time there is something to say all the same.
-            Ok(None) if self.looked && !self.caught_up => {
-                self.caught_up = true;
-                Step::CaughtUp(self.at)
-            }
-            Ok(None) => Step::Wait(held),
         }
+        if !is_beat {
+            return Step::Wait(held.filter(|_| is_old));
+        }
+        if self.at.offset > self.told {
+            self.told = self.at.offset;
+            return Step::Checkpoint(self.at);
+        }
+        Step::Heartbeat
+    }
+
+    /// Whether there may be something that it has not looked at. If not, it is woken by the next news: those that have woken it
+    /// were looked at before they were told.
+    fn is_old(&self) -> bool {
+        let is_old = || !self.looked || self.pulses.borrow().head.offset > self.at.offset;
+        if is_old() {
+            return true;
+        }
+        self.readership.watch.take_news();
+        // What came before that would not wake it any more.
+        is_old()
     }
 
     /// Looks at the views; none if nothing has changed. Views can be ahead of what is published, for a moment: then the pulse
@@ -199,13 +225,15 @@ impl Reading {
     /// # Errors
     /// Why it is over.
     fn look(&mut self, is_held: bool) -> Result<Option<Vec<Change>>, Bye> {
+        self.readership.watch.take_news();
         // Before the views, so that all up to it is in them.
         let head = Position::from(self.streams.log.head());
         let rights_at = self.streams.ring.rights_at();
         let (at, changes) =
             self.streams.look(|views| (views.at(), self.readership.changes(views, self.seen)));
         let changes = changes?;
-        if at > self.streams.log.head().offset {
+        self.is_behind = at > self.streams.log.head().offset;
+        if self.is_behind {
             return Ok(None);
         }
         self.rights_at = rights_at;
@@ -221,8 +249,13 @@ impl Reading {
         self.readership.over()
     }
 
-    /// Returns when it must look whether it may go on, or when what is held back until then is to be told. Whoever calls this
-    /// waits for pulses, too.
+    /// Whether it must take its next step at the next pulse, whatever that brings.
+    pub(in crate::streams) fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// Returns when it must look whether it may go on, or what has changed, or when what is held back until then is to be told.
+    /// Whoever calls this waits for calls, too, and for pulses if it is behind.
     pub(in crate::streams) async fn woken(&mut self, until: Option<Instant>) {
         woken(&mut self.readership.touched, until).await;
     }
@@ -230,7 +263,8 @@ impl Reading {
     /// Waits until there may be something to do.
     pub(in crate::streams) async fn wait(&mut self, until: Option<Instant>) {
         tokio::select! {
-            changed = self.pulses.changed() => self.is_left |= changed.is_err(),
+            called = self.calls.changed() => self.is_left |= called.is_err(),
+            changed = self.pulses.changed(), if self.is_behind => self.is_left |= changed.is_err(),
             () = woken(&mut self.readership.touched, until) => {}
         }
     }

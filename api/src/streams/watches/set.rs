@@ -131,6 +131,11 @@ impl Set {
         self.0.is_empty()
     }
 
+    /// Whether this channel is in it.
+    pub(super) fn has(&self, channel: Offset) -> bool {
+        self.0.contains_key(&channel)
+    }
+
     /// What a reader is to be told that has been told all up to `seen`.
     pub(super) fn changes(&mut self, views: &Views, user: Offset, seen: Offset) -> Vec<Change> {
         let mut changes = Vec::new();

@@ -11,8 +11,8 @@ use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use super::reading::{Place, Reading, Step};
-use super::registry::{Role, Watch};
 use super::set::Change;
+use super::watch::{Role, Watch};
 use super::{CHANGES_MAX, frames};
 use crate::socket::Socket;
 use crate::streams::line::{End, Waiter};
@@ -136,9 +136,6 @@ async fn go_on(outlet: &mut Outlet, reading: &mut Reading, rest: Bytes, is_last:
 
 /// Waits until there may be something to do, or the client goes away.
 async fn wait(outlet: &mut Outlet, reading: &mut Reading, until: Option<Instant>) -> Result<(), End> {
-    outlet.streams.passes.handled();
-    let streams = Arc::clone(&outlet.streams);
-    let _waiting = streams.passes.wait();
     let mut woken = pin!(reading.wait(until));
     poll_fn(|context| {
         if outlet.line.socket.poll_gone(context) {

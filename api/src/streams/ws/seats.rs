@@ -33,6 +33,7 @@ pub(super) struct Seats {
     pub(super) all: Vec<Seated>,
     pub(super) watching: Vec<Watching>,
     pub(super) pulses: watch::Receiver<Pulse>,
+    pub(super) calls: watch::Receiver<u64>,
     /// Woken when another socket has taken a session.
     pub(super) nudge: Arc<Notify>,
     pub(super) identity: Identity,
@@ -49,8 +50,14 @@ impl Seats {
         self.all.iter().position(|seated| seated.seat.session.id == id && seated.seat.turn().is_some())
     }
 
+    /// Whether a new head concerns the socket, whatever it brings. Watches are told of what is theirs.
+    pub(super) fn follow_heads(&self) -> bool {
+        !self.all.is_empty() || self.watching.iter().any(|watching| watching.reading.is_behind())
+    }
+
     /// Looks for what ends the whole socket at once. What ends one session is left for its next step.
     pub(super) fn check(&mut self) -> Result<Pulse, Bye> {
+        self.calls.mark_unchanged();
         let pulse = *self.pulses.borrow_and_update();
         self.identity.look(&pulse)?;
         for seated in &mut self.all {

@@ -59,7 +59,7 @@ impl Ws {
         let Ws { streams, reader, post } = self;
         streams.open.fetch_add(1, Ordering::Relaxed);
         streams.figures.ws_open.increment(1);
-        let pulses = streams.pulse.clone();
+        let (pulses, calls) = (streams.pulse.clone(), streams.calls.clone());
         let beat = pulses.borrow().beat;
         let holder = Arc::clone(&post);
         let wire = Wire::new(Arc::clone(&streams), socket, &early, Box::new(move || holder.hold()));
@@ -67,6 +67,7 @@ impl Ws {
             all: Vec::new(),
             watching: Vec::new(),
             pulses,
+            calls,
             nudge: Arc::new(Notify::new()),
             identity: Identity::new(reader),
             sending: None,
@@ -129,7 +130,7 @@ impl Talk {
             if busy {
                 // A client that always has more to say, or takes all it gets, must not keep others from their turns.
                 consume_budget().await;
-            } else if *self.seats.pulses.borrow() == pulse {
+            } else if !self.seats.follow_heads() || *self.seats.pulses.borrow() == pulse {
                 self.wait().await?;
             }
             // Else a pulse came while one session was at work, and those before it have not looked at it.
@@ -142,12 +143,17 @@ impl Talk {
             self.streams.passes.handled();
         }
         let may_hear = self.work.has_room();
+        let follow = self.seats.follow_heads();
         let woken = {
-            let _waiting = self.streams.passes.wait();
+            let _waiting = follow.then(|| self.streams.passes.wait());
             tokio::select! {
-                changed = self.seats.pulses.changed() => {
+                changed = self.seats.pulses.changed(), if follow => {
                     changed.map_err(|_| End::Gone)?;
                     Woken::Pulse
+                }
+                called = self.seats.calls.changed() => {
+                    called.map_err(|_| End::Gone)?;
+                    Woken::Round
                 }
                 () = self.seats.nudge.notified() => Woken::Round,
                 () = watching::woken(&mut self.seats.watching) => Woken::Round,

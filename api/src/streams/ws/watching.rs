@@ -6,7 +6,7 @@ use futures_util::future::select_all;
 use tokio::time::Instant;
 
 use super::super::watches::reading::Reading;
-use super::super::watches::registry::Role;
+use super::super::watches::watch::Role;
 use super::super::{Bye, Reader, Streams};
 use super::Found;
 use crate::http::problem::{Code, Problem};

@@ -1,4 +1,8 @@
+use std::time::Duration;
+
 use super::*;
+use crate::streams::Bye;
+use crate::streams::watches::watch::Role;
 use crate::streams::watches::{DELAY_DEFAULT, LEASE_MIN};
 
 const ADA: Offset = Offset(2);

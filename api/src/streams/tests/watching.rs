@@ -1,0 +1,240 @@
+//! Readers of watches are woken for what concerns them, and for nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use scrollback_log::{Offset, Timestamp};
+use scrollback_projections::Views;
+use scrollback_projections::testing::{Dice, History};
+use tokio::time::timeout;
+
+use super::client::PATIENCE;
+use super::{OWNER, World, limits, said};
+use crate::ids::{self, IdKind};
+use crate::rights::may_see;
+use crate::settings::StreamLimits;
+use crate::streams::watches::readers::News;
+use crate::streams::watches::reading::{Reading, Step};
+use crate::streams::watches::set::Change;
+use crate::streams::watches::watch::Role;
+use crate::streams::watches::{Options, Place, Set, Wanted};
+use crate::streams::{Reader, Streams};
+
+/// Somebody whose identity never ends.
+struct Owner;
+
+impl Reader for Owner {
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn touch(&self) {}
+
+    fn user(&self) -> Offset {
+        OWNER
+    }
+}
+
+/// Nothing but what a reader is told of can wake it.
+fn without_heartbeats() -> StreamLimits {
+    StreamLimits { heartbeat: Duration::from_secs(24 * 3_600), ..limits() }
+}
+
+/// A reader of these channels, who knows them as they stand.
+fn read(streams: &Arc<Streams>, name: &str, channels: &[Offset], max_delay: Duration) -> Reading {
+    let set = streams.look(|views| {
+        let id = |channel: &Offset| ids::show(IdKind::Channel, *channel, views.origins());
+        let wanted: Vec<Wanted> =
+            channels.iter().map(|channel| Wanted { id: id(channel), since: None }).collect();
+        Set::of(views, OWNER, &wanted).0
+    });
+    assert_eq!(set.len(), channels.len());
+    let options = Options { max_delay, lease: Duration::from_secs(3_600) };
+    streams.watches().set(OWNER, name, set, options).unwrap();
+    let watch = streams.watches().get(OWNER, name).unwrap();
+    Reading::begin(streams, Arc::new(Owner), &watch, Place::BEGINNING, Role::Stream).unwrap()
+}
+
+/// What a user knows of each channel.
+fn standings(views: &Views, user: Offset) -> BTreeMap<Offset, Offset> {
+    let seen = views.channels().iter().filter(|(channel, _)| may_see(views, user, *channel));
+    seen.map(|(channel, known)| (channel, known.last_offset)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn whatever_changes_for_anybody_is_among_what_a_new_head_is_said_to_bring(
+        dice in proptest::collection::vec(any::<Dice>(), 0..150), batch in 1_usize..9, ring_bytes_max in 1_usize..4_000,
+    ) {
+        let history = History::new(&dice);
+        let users: Vec<Offset> = history.users.iter().map(|user| user.offset).collect();
+        let world = World::empty(ring_bytes_max);
+        let all_stand = || -> Vec<BTreeMap<Offset, Offset>> {
+            let views = world.views.read().unwrap();
+            users.iter().map(|user| standings(&views, *user)).collect()
+        };
+        let (mut before, mut stood) = (world.head(), all_stand());
+        for records in history.records.chunk_by(|one, next| one.0 == next.0) {
+            for records in records.chunks(batch) {
+                world.write_at(records[0].0, records.iter().map(|(_, record)| record.clone()).collect());
+                let (head, stands) = (world.head(), all_stand());
+                if let News::Of(channels) = News::between(&world.ring, before, head) {
+                    for (stood, stands) in stood.iter().zip(&stands) {
+                        let known = stood.keys().chain(stands.keys());
+                        for channel in known.filter(|channel| stood.get(channel) != stands.get(channel)) {
+                            prop_assert!(channels.contains(channel), "{channel} between {before} and {head}: {channels:?}");
+                        }
+                    }
+                }
+                (before, stood) = (head, stands);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reader_sleeps_through_what_happens_elsewhere() {
+    let world = World::new(1 << 20);
+    let (mine, other) = (world.channel("mine"), world.channel("other"));
+    let streams = world.streams(without_heartbeats());
+    let mut reading = read(&streams, "w", &[mine], Duration::ZERO);
+    assert!(matches!(reading.step(), Step::CaughtUp(_)));
+    assert_eq!(reading.step(), Step::Wait(None));
+    // The reader's own beginning has woken it once.
+    reading.wait(None).await;
+    assert_eq!(reading.step(), Step::Wait(None));
+    let mut pulses = streams.pulse.clone();
+    for _ in 0..20 {
+        let head = world.say(other, "elsewhere");
+        pulses.wait_for(|pulse| pulse.head.offset >= head).await.unwrap();
+        tokio::task::yield_now().await;
+        assert!(timeout(Duration::ZERO, reading.wait(None)).await.is_err(), "woken for nothing");
+    }
+    let newest = world.say(mine, "here");
+    timeout(PATIENCE, reading.wait(None)).await.expect("it is told");
+    assert!(matches!(reading.step(), Step::Changed(changes, _) if changes == [Change::Moved(mine, newest)]));
+}
+
+#[tokio::test]
+async fn a_reader_whose_notice_is_held_back_is_woken_once_however_much_happens() {
+    let world = World::new(1 << 20);
+    let mine = world.channel("mine");
+    let streams = world.streams(without_heartbeats());
+    let delay = Duration::from_secs(600);
+    let mut reading = read(&streams, "w", &[mine], delay);
+    assert!(matches!(reading.step(), Step::CaughtUp(_)));
+    world.say(mine, "told at once");
+    let first = loop {
+        match reading.step() {
+            Step::Wait(until) => timeout(PATIENCE, reading.wait(until)).await.expect("it is told"),
+            step => break step,
+        }
+    };
+    assert!(matches!(first, Step::Changed(..)), "{first:?}");
+    let mut pulses = streams.pulse.clone();
+    let mut woken = 0;
+    for _ in 0..20 {
+        let head = world.say(mine, "held back");
+        pulses.wait_for(|pulse| pulse.head.offset >= head).await.unwrap();
+        tokio::task::yield_now().await;
+        let Step::Wait(until) = reading.step() else { panic!("it is held back") };
+        woken += usize::from(timeout(Duration::ZERO, reading.wait(until)).await.is_ok());
+    }
+    assert!(woken <= 1, "woken {woken} times");
+    let secret = world.private_channel(OWNER, "secret");
+    world.change_membership(secret, OWNER, false);
+    timeout(PATIENCE, reading.wait(None)).await.expect("rights may have changed");
+}
+
+#[tokio::test]
+async fn a_reader_that_finds_the_views_ahead_of_what_is_published_looks_again_whatever_that_was() {
+    let world = World::new(1 << 20);
+    let (mine, other) = (world.channel("mine"), world.channel("other"));
+    let streams = world.streams(without_heartbeats());
+    let mut reading = read(&streams, "w", &[mine], Duration::ZERO);
+    assert!(matches!(reading.step(), Step::CaughtUp(_)));
+    assert_eq!(reading.step(), Step::Wait(None));
+    reading.wait(None).await;
+    let newest = world.say(mine, "published");
+    timeout(PATIENCE, reading.wait(None)).await.expect("it is told");
+    world.apply_at(Timestamp(0), vec![said(other, "not published yet")]);
+    assert_eq!(reading.step(), Step::Wait(None), "it does not tell what is not published");
+    assert!(timeout(Duration::ZERO, reading.wait(None)).await.is_err());
+    world.publish();
+    timeout(PATIENCE, reading.wait(None)).await.expect("it looks again");
+    assert!(matches!(reading.step(), Step::Changed(changes, _) if changes == [Change::Moved(mine, newest)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_reader_misses_the_last_change_of_any_of_its_channels_whatever_it_races_with() {
+    const CHANNELS: usize = 12;
+    const READERS: usize = 24;
+    const WRITES: usize = 3_000;
+    let world = Arc::new(World::new(1 << 20));
+    let channels: Vec<Offset> = (0..CHANNELS).map(|n| world.channel(&n.to_string())).collect();
+    let streams = world.streams(without_heartbeats());
+    let told = Arc::new(AtomicUsize::new(0));
+    let readers: Vec<_> = (0..READERS)
+        .map(|n| {
+            // Each watches a few, some of them under a delay.
+            let mine: Vec<Offset> = (0..3).map(|k| channels[(n * 5 + k * (n % 4 + 1)) % CHANNELS]).collect();
+            let delay = Duration::from_millis(if n % 3 == 0 { 2 } else { 0 });
+            let mut mine = mine;
+            mine.sort_unstable();
+            mine.dedup();
+            let mut reading = read(&streams, &n.to_string(), &mine, delay);
+            let told = Arc::clone(&told);
+            let (known, knows) = tokio::sync::watch::channel(BTreeMap::new());
+            let task = tokio::spawn(async move {
+                loop {
+                    match reading.step() {
+                        Step::Changed(changes, _) => known.send_modify(|known| {
+                            told.fetch_add(1, Ordering::Relaxed);
+                            for change in changes {
+                                let Change::Moved(channel, newest) = change else { panic!("{change:?}") };
+                                let before = known.insert(channel, newest);
+                                assert!(before.is_none_or(|before| before < newest), "{before:?} {newest}");
+                            }
+                        }),
+                        Step::Wait(until) => reading.wait(until).await,
+                        Step::Ended(reason) => return reason,
+                        Step::CaughtUp(_) | Step::Checkpoint(_) | Step::Heartbeat => {}
+                    }
+                }
+            });
+            (mine, knows, task)
+        })
+        .collect();
+    let (writing, of) = (Arc::clone(&world), channels.clone());
+    let newest = tokio::task::spawn_blocking(move || {
+        let mut newest = BTreeMap::new();
+        for n in 0..WRITES {
+            // Now and then a batch about several channels, which is in the views before it is published.
+            let batch: Vec<Offset> = (0..1 + n % 3).map(|k| of[(n * 7 + k * 5) % CHANNELS]).collect();
+            let first = writing.write(batch.iter().map(|channel| said(*channel, "x")).collect());
+            for (place, channel) in batch.into_iter().enumerate() {
+                newest.insert(channel, Offset(first.0 + place as u64));
+            }
+            if n % 16 == 0 {
+                std::thread::yield_now();
+            }
+        }
+        newest
+    })
+    .await
+    .unwrap();
+    for (mine, mut knows, task) in readers {
+        let wanted: BTreeMap<Offset, Offset> =
+            mine.iter().map(|channel| (*channel, newest[channel])).collect();
+        let is_told = knows.wait_for(|known| *known == wanted);
+        let outcome = timeout(PATIENCE, is_told).await.map(drop);
+        assert!(outcome.is_ok(), "{mine:?}: a reader knows {:?}, not {wanted:?}", knows.borrow());
+        task.abort();
+    }
+    let told = told.load(Ordering::Relaxed);
+    assert!(told >= READERS, "{told}");
+}
