@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) mod http;
+pub(crate) mod installed;
 pub(crate) mod judge;
 pub(crate) mod latency;
 pub(crate) mod library;
