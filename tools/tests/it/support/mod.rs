@@ -1,5 +1,8 @@
 //! What every test here stands on: the real binary, a client written byte by byte, and the checker of histories.
 
+pub(crate) mod arvados;
+pub(crate) mod arvados_follower;
+pub(crate) mod arvados_rows;
 pub(crate) mod client;
 pub(crate) mod corpus;
 pub(crate) mod disk;
