@@ -6,6 +6,9 @@ mod support;
 
 mod accounts;
 mod arvados;
+mod arvados_clients;
+mod arvados_kills;
+mod arvados_lists;
 mod backup;
 mod bad_input;
 mod channels;

@@ -1,29 +1,19 @@
 //! Clients that others wrote: Python's httpx-sse and Node's eventsource consume the stream while the server is killed and
 //! started again under them. They come back by themselves and see everything exactly once.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::client::number;
 use crate::support::count;
+use crate::support::installed::{installed, lines, program};
 use crate::support::server::{Server, wait};
 
 /// A client waits up to 8 s before it comes back, as the server told it to.
 const EVENT_WAIT: Duration = Duration::from_secs(60);
-
-/// The programs, and where `tools/test` puts what they need.
-fn program(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
-}
-
-fn installed(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/real-clients").join(path)
-}
 
 #[test]
 #[ignore = "needs httpx-sse, which tools/test installs"]
@@ -77,19 +67,6 @@ fn consume_over_kills(mut client: Command) {
     child.kill().unwrap();
     wait(&mut child);
     assert_eq!(got, owner.poll_all("0"));
-}
-
-fn lines(child: &mut Child) -> Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    let out = BufReader::new(child.stdout.take().unwrap());
-    std::thread::spawn(move || {
-        for line in out.lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
 }
 
 /// Waits until the event at an offset has come.

@@ -94,7 +94,7 @@ struct Page<'w> {
     to: Offset,
     rows: VecDeque<Box<RawValue>>,
     bytes: usize,
-    /// How many rows were left out before it.
+    /// How many rows were left out before it, of those that come.
     skipped: usize,
     /// Whether there is more behind it.
     more: bool,
@@ -114,8 +114,8 @@ pub(crate) async fn list(
     let Bounds { mut after, to, since } = Bounds::of(&filter);
     let filters = Filters::any_of(vec![filter])?;
     let head = Position::from(streams.log.head());
-    let to = to.min(head.offset);
-    let mut page = Page { wanted, to, rows: VecDeque::new(), bytes: 0, skipped: 0, more: false };
+    let mut page =
+        Page { wanted, to: to.min(head.offset), rows: VecDeque::new(), bytes: 0, skipped: 0, more: false };
     if let Some(time) = since {
         after = after.max(streams.before_time(time).await?.offset);
     }
@@ -123,13 +123,21 @@ pub(crate) async fn list(
     if let Some(looked) = streams.looked.up_to(&selection) {
         after = after.max(looked);
     }
-    if after >= to {
+    if after >= page.to {
         return Ok(Listed::Page(page.answer()));
     }
     let mut from = streams.position(after).await?;
     if wanted.newest_first {
-        let latest = streams.position(to).await?.unwrap_or(head);
-        let count = (wanted.skip + wanted.limit + 1) as u64;
+        let mut latest = streams.position(page.to).await?.unwrap_or(head);
+        if wanted.skip > 0 {
+            // What is left out is not read, so it takes neither memory nor the page's bytes.
+            latest = streams.before_last(wanted.skip as u64, &selection, (after, latest)).await?;
+            page.to = latest.offset;
+            if after >= page.to {
+                return Ok(Listed::Page(page.answer()));
+            }
+        }
+        let count = (wanted.limit + 1) as u64;
         from = Some(streams.before_last(count, &selection, (after, latest)).await?);
     }
     // What lies at or below the head has a place.
@@ -145,7 +153,7 @@ pub(crate) async fn list(
                     break;
                 }
             }
-            Step::Checkpoint(place) if place.offset >= to => break,
+            Step::Checkpoint(place) if place.offset >= page.to => break,
             Step::Checkpoint(_) | Step::Heartbeat => {}
             Step::Ended(Bye::Revoked) => return Ok(Listed::Revoked),
             Step::Ended(Bye::Shutdown) => return Err(StreamError::Stopping.into()),
@@ -158,7 +166,7 @@ pub(crate) async fn list(
         }
     }
     if page.is_empty() {
-        streams.looked.note(selection, to);
+        streams.looked.note(selection, page.to);
     }
     Ok(Listed::Page(page.answer()))
 }
@@ -201,10 +209,10 @@ impl Page<'_> {
         }
         self.bytes += bytes;
         self.rows.push_back(row);
-        // Of the newest the oldest give way, but for those that are to be left out in the end.
+        // Of the newest the oldest give way.
         while self.wanted.newest_first
-            && self.rows.len() > self.wanted.skip + 1
-            && (self.rows.len() > self.wanted.skip + self.wanted.limit || self.bytes > PAGE_BYTES_MAX)
+            && self.rows.len() > 1
+            && (self.rows.len() > self.wanted.limit || self.bytes > PAGE_BYTES_MAX)
             && let Some(oldest) = self.rows.pop_front()
         {
             self.bytes -= oldest.get().len();
@@ -215,7 +223,6 @@ impl Page<'_> {
 
     fn answer(mut self) -> Vec<u8> {
         if self.wanted.newest_first {
-            self.rows.truncate(self.rows.len().saturating_sub(self.wanted.skip));
             self.rows.make_contiguous().reverse();
         }
         let items: Vec<&RawValue> = self.rows.iter().map(|row| &**row).collect();

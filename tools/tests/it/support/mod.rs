@@ -1,5 +1,8 @@
 //! What every test here stands on: the real binary, a client written byte by byte, and the checker of histories.
 
+pub(crate) mod arvados;
+pub(crate) mod arvados_follower;
+pub(crate) mod arvados_rows;
 pub(crate) mod client;
 pub(crate) mod corpus;
 pub(crate) mod disk;
@@ -7,6 +10,7 @@ pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) mod http;
+pub(crate) mod installed;
 pub(crate) mod judge;
 pub(crate) mod latency;
 pub(crate) mod library;

@@ -6,23 +6,31 @@ use std::sync::Arc;
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 
-/// A certificate for `localhost` and its key, in a directory of their own.
+/// A certificate and its key, in a directory of their own.
 pub(crate) struct Paper {
     directory: TempDir,
+    names: Vec<String>,
     /// Trusts this certificate and no other.
     pub(crate) trust: Arc<ClientConfig>,
 }
 
 impl Paper {
+    /// One for `localhost`, by name only.
     pub(crate) fn new() -> Self {
+        Self::of(&["localhost"])
+    }
+
+    /// One for these names and addresses.
+    pub(crate) fn of(names: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("scrollback-it-").tempdir().unwrap();
-        let trust = issue(directory.path());
-        Self { directory, trust }
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let trust = issue(directory.path(), &names);
+        Self { directory, names, trust }
     }
 
     /// Puts another certificate and key in their place.
     pub(crate) fn renew(&mut self) {
-        self.trust = issue(self.directory.path());
+        self.trust = issue(self.directory.path(), &self.names);
     }
 
     pub(crate) fn certificate(&self) -> PathBuf {
@@ -45,8 +53,8 @@ impl Paper {
     }
 }
 
-fn issue(directory: &Path) -> Arc<ClientConfig> {
-    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+fn issue(directory: &Path, names: &[String]) -> Arc<ClientConfig> {
+    let issued = rcgen::generate_simple_self_signed(names).unwrap();
     let (certificate, key) = (issued.cert.pem(), issued.signing_key.serialize_pem());
     std::fs::write(directory.join("cert.pem"), &certificate).unwrap();
     std::fs::write(directory.join("key.pem"), &key).unwrap();
