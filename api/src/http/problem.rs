@@ -221,6 +221,9 @@ pub(super) struct ProblemBody<'a> {
     errors: Option<[&'a str; 1]>,
 }
 
+/// How one proves who one is. RFC 6750 wants a parameter behind the scheme, and some clients fail without one.
+const CHALLENGE: &str = "Bearer realm=\"scrollback\"";
+
 impl Problem {
     /// A problem of this kind, and what is wrong in this case.
     #[must_use]
@@ -314,7 +317,7 @@ impl Problem {
             headers.insert(ALLOW, methods);
         }
         if self.code.status() == StatusCode::UNAUTHORIZED.as_u16() {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         if self.code == Code::UpgradeRequired {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

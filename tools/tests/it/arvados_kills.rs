@@ -96,7 +96,7 @@ fn arvados_event_client_is_told_everything_once_whatever_is_killed() {
     let cycles = count("SCROLLBACK_ARVADOS_CYCLES", 12);
     let mut site = Site::new(&["--heartbeat", "1s"]);
     let relay = Relay::to(&site.server.address, &WILD, 0xA27);
-    let clients = site.clients.by_any_tls().at(relay.address().get());
+    let clients = site.clients.at(relay.address().get());
     let mut follower = Follower::from_the_beginning(move |last| clients.events(&[json!([])], last));
     let mut random = Random::new(0xA270);
     let mut kills = [0; 3];

@@ -55,7 +55,7 @@ async fn without_a_valid_identity_nothing_is_shown_and_no_body_is_read() {
     ] {
         let reply = nobody.get(path).await;
         reply.problem(401, "unauthenticated");
-        assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+        assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"scrollback\""));
     }
     nobody.request("POST", "/api/channels", "", "not json").await.problem(401, "unauthenticated");
     for token in ["x", "", "0123456789abcdef", &format!("{}x", owner.token), &owner.token[1..]] {

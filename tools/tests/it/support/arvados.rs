@@ -18,10 +18,6 @@ use super::server::{Server, Way, wait};
 
 /// A client that was refused some times waits up to 15 s before it comes back. Signs of life come meanwhile.
 const EVENT_WAIT: Duration = Duration::from_secs(60);
-/// The library writes in one thread and reads in another, and below it what TLS 1.3 sends after the handshake (session tickets)
-/// meets the first request: one connection in some hundred says nothing more, until the library gives it up after 10 s. TLS 1.2
-/// sends nothing then.
-const TLS_1_2: &str = "openssl_conf = all\n[all]\nssl_conf = tls\n[tls]\nsystem_default = versions\n[versions]\nMaxProtocol = TLSv1.2\n";
 
 /// A server inside TLS, somebody whose events are followed, and what is needed to come to it.
 pub(crate) struct Site {
@@ -41,7 +37,7 @@ pub(crate) struct Clients {
     pub(crate) token: String,
     environment: Vec<(&'static str, String)>,
     paper: Arc<Paper>,
-    /// They keep what they have looked up here, and find how to speak TLS.
+    /// They keep what they have looked up here.
     home: Arc<TempDir>,
 }
 
@@ -61,12 +57,10 @@ impl Site {
         let mut owner = owner.with_token(&writer);
         let channel = owner.create_channel("general");
         let home = tempfile::Builder::new().prefix("scrollback-it-").tempdir().unwrap();
-        let tls = home.path().join("openssl.cnf");
-        std::fs::write(&tls, TLS_1_2).unwrap();
         let clients = Clients {
             at: server.address.get(),
             token: text(&reader, "token"),
-            environment: vec![("OPENSSL_CONF", tls.to_str().unwrap().to_owned())],
+            environment: Vec::new(),
             paper: Arc::new(paper),
             home: Arc::new(home),
         };
@@ -103,13 +97,6 @@ impl Clients {
     /// Clients that say this is who they are.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { token: token.to_owned(), ..self.clone() }
-    }
-
-    /// Clients that speak TLS as the library does by itself.
-    pub(crate) fn by_any_tls(&self) -> Self {
-        let mut other = self.clone();
-        other.environment.retain(|(name, _)| *name != "OPENSSL_CONF");
-        other
     }
 
     /// Clients with this in their environment, besides what they always have there.
