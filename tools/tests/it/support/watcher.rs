@@ -110,6 +110,14 @@ impl Watcher {
         assert_eq!(told().len(), times, "{channel}: {:?}", told());
     }
 
+    /// Whatever was told of a channel was newer than what was told before.
+    #[track_caller]
+    pub(crate) fn never_went_back(&self) {
+        for (channel, told) in &self.look().changed {
+            assert!(told.is_sorted_by(|before, after| before < after), "{channel}: {told:?}");
+        }
+    }
+
     #[track_caller]
     pub(crate) fn told_gone(&self, channel: &str, why: &str) {
         let gone = until(&format!("{channel} is gone"), || self.look().gone.get(channel).cloned());
