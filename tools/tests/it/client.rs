@@ -125,7 +125,7 @@ fn behind_a_relay_that_mistreats_it_a_watch_is_told_of_everything_and_of_nothing
     }
     for (watcher, relay) in &watchers {
         watcher.never_went_back();
-        assert!(relay.served() > 2 * rounds, "too little happened to prove anything");
+        assert!(relay.served() > rounds, "too little happened to prove anything: {}", relay.served());
     }
 }
 

@@ -90,7 +90,7 @@ impl Watcher {
 
     fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> T {
         let (done, when_done) = oneshot::channel();
-        self.orders.send(order(done)).ok().expect("the program runs");
+        assert!(self.orders.send(order(done)).is_ok(), "the program runs");
         when_done.blocking_recv().expect("the program runs")
     }
 
