@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::time::Duration;
 
-use scrollback_client::{Client as Library, Ended, Transport};
+use scrollback_client::{Client as Library, Ended, Means, Transport, WatchOptions, Watched};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -13,6 +14,7 @@ use crate::support::paper::Paper;
 use crate::support::relay::{Relay, Treatment};
 use crate::support::scenario;
 use crate::support::server::{Server, Way};
+use crate::support::watcher::Watcher;
 use crate::support::{PASSWORD, count};
 
 /// How many scenarios run at once; most of their time they wait.
@@ -85,6 +87,45 @@ fn behind_a_relay_that_mistreats_it_the_library_ends_with_the_state_of_a_fresh_b
         relay.treat(&[Treatment::Pass]);
         program.is_as_booted(&runtime, &mut owner);
         program.booted(1);
+    }
+}
+
+#[test]
+fn behind_a_relay_that_mistreats_it_a_watch_is_told_of_everything_and_of_nothing_twice() {
+    let rounds = count("SCROLLBACK_CLIENT_ROUNDS", 4);
+    let (server, mut owner) = Server::set_up(&["--heartbeat", "1s"]);
+    let channels = ["general", "news"].map(|name| owner.create_channel(name));
+    let token = owner.token("relayed");
+    let runtime = runtime();
+    // A request that nobody answers is waited for longer than a test wants to.
+    let heard: Vec<Treatment> = Treatment::BAD.into_iter().filter(|bad| *bad != Treatment::Hush).collect();
+    let watchers = [Means::Sse, Means::Poll].map(|means| {
+        let relay = Relay::to(&server.address, &heard, means as u64);
+        let client = Library::new(&format!("http://{}", relay.address().get()), &token).unwrap();
+        let options = WatchOptions::default().means(means).max_delay(Duration::ZERO);
+        let options = options.heartbeat(Duration::from_secs(1)).anew_every(Duration::from_secs(2));
+        (Watcher::start(&runtime, &client, channels.iter().collect::<Watched>(), options), relay)
+    });
+    for round in 0..rounds {
+        for said in 0..60 {
+            // The other one is quiet for this round, until its end.
+            let busy = if said < 59 { round } else { round + 1 };
+            owner.say(&channels[busy % 2], &format!("{round} {said}"));
+        }
+        let listed = owner.get("/api/channels").ok(200);
+        for (watcher, relay) in &watchers {
+            for channel in &channels {
+                let listed = listed["channels"].as_array().unwrap().iter();
+                let newest = listed.clone().find(|listed| listed["id"] == **channel).unwrap();
+                watcher.told(channel, number(newest, "last_offset"));
+            }
+            relay.kill();
+            relay.come_back();
+        }
+    }
+    for (watcher, relay) in &watchers {
+        watcher.never_went_back();
+        assert!(relay.served() > rounds, "too little happened to prove anything: {}", relay.served());
     }
 }
 

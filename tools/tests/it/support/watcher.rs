@@ -90,7 +90,7 @@ impl Watcher {
 
     fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> T {
         let (done, when_done) = oneshot::channel();
-        self.orders.send(order(done)).ok().expect("the program runs");
+        assert!(self.orders.send(order(done)).is_ok(), "the program runs");
         when_done.blocking_recv().expect("the program runs")
     }
 
@@ -108,6 +108,14 @@ impl Watcher {
         let told = || self.look().changed.get(channel).cloned().unwrap_or_default();
         until(&format!("{channel} is told {times} times"), || (told().len() >= times).then_some(()));
         assert_eq!(told().len(), times, "{channel}: {:?}", told());
+    }
+
+    /// Whatever was told of a channel was newer than what was told before.
+    #[track_caller]
+    pub(crate) fn never_went_back(&self) {
+        for (channel, told) in &self.look().changed {
+            assert!(told.is_sorted_by(|before, after| before < after), "{channel}: {told:?}");
+        }
     }
 
     #[track_caller]
