@@ -177,8 +177,6 @@ export interface WatchOptions {
   leaseMs?: number;
   /** How long it is relied upon until it is set anew, a second at least; 5 minutes if not given. */
   anewEveryMs?: number;
-  /** How often the server says that it lives, if that is not every 15 seconds. */
-  heartbeatMs?: number;
 }
 
 export type WatchTransport = "sse" | "poll" | "manual";

@@ -62,7 +62,8 @@ for (const transport of TRANSPORTS) {
     const STEP_MS = 500;
     const server = new Watching({ A: 1, B: 2 });
     server.isMute = true;
-    const { list, told } = watched(watch, server, { channels: ["A", "B"], transport, anewEveryMs: interval, heartbeatMs: 3_600_000 });
+    server.heartbeat = 3_600;
+    const { list, told } = watched(watch, server, { channels: ["A", "B"], transport, anewEveryMs: interval });
     await settle();
     assert.deepEqual(news(told), ["A 1", "B 2"]);
     const pass = async (ms) => {
@@ -273,13 +274,14 @@ test("a server that never knows what was set is not asked over and over", async 
 test("a stream that is silent for some heartbeats is opened again where it was", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const server = new Watching({ A: 1 });
+  server.heartbeat = 20;
   const { list, told } = watched(watch, server, { channels: ["A"] });
   const waits = [];
   list.addEventListener("status", ({ detail }) => detail.ms && waits.push(detail.error.message));
   await settle();
   server.change("A");
   await settle();
-  t.mock.timers.tick(44_999);
+  t.mock.timers.tick(59_999);
   await settle();
   assert.deepEqual([waits, news(told)], [[], ["A 1", "A 2"]]);
   t.mock.timers.tick(1);

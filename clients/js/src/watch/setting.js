@@ -43,13 +43,13 @@ export class Setting {
   #settle;
 
   /**
-   * @param {{epoch: number, max_delay_ms: number}} answer
+   * @param {{epoch: number, max_delay_ms: number, heartbeat: number}} answer
    * @param {Forwarder} forwarder
    * @param {number} ms for how long it is relied upon.
    * @param {(setting: Setting) => void} whenDue
    */
-  constructor({ epoch, max_delay_ms: maxDelayMs }, forwarder, ms, whenDue) {
-    Object.assign(this, { epoch, maxDelayMs });
+  constructor({ epoch, max_delay_ms: maxDelayMs, heartbeat }, forwarder, ms, whenDue) {
+    Object.assign(this, { epoch, maxDelayMs, heartbeat });
     this.#forwarder = forwarder;
     this.dropped = new Promise((resolve) => (this.#settle = resolve));
     this.#timer = setTimeout(() => {

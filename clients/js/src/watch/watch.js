@@ -21,8 +21,6 @@ import { Forwarder, Setting, reliedUponMs } from "./setting.js";
 /** For how long a setting is relied upon if nothing else is asked for, and at least. */
 export const ANEW_MS = 300_000;
 const ANEW_LEAST_MS = 1_000;
-/** How often a server says that it lives, if it has no setting of its own. */
-const HEARTBEAT_MS = 15_000;
 const TRANSPORTS = ["sse", "poll", "manual"];
 
 /**
@@ -64,7 +62,7 @@ export class Watch extends EventTarget {
     super();
     const { transport = "sse", name = newKey() } = options;
     if (!TRANSPORTS.includes(transport)) throw new TypeError(`no watch is told by ${transport}: ${TRANSPORTS.join(", ")}`);
-    this.#options = { heartbeatMs: HEARTBEAT_MS, anewEveryMs: ANEW_MS, ...options, transport, name };
+    this.#options = { anewEveryMs: ANEW_MS, ...options, transport, name };
     this.#api = new Api(options);
     this.name = name;
     this.#path = `/api/watch/${encodeURIComponent(name)}`;
@@ -201,7 +199,7 @@ export class Watch extends EventTarget {
 
   /** One connection, from its beginning to its end. Says how long to wait before the next. */
   async #read(setting, signal) {
-    const { transport, heartbeatMs } = this.#options;
+    const { transport } = this.#options;
     if (transport === "manual") {
       this.#setStatus("live");
       setting.tell("caught_up", {});
@@ -217,7 +215,7 @@ export class Watch extends EventTarget {
       signal: AbortSignal.any([signal, setting.signal, hangUp.signal]),
     };
     const signs =
-      transport === "sse" ? withoutSilence(stream(how), heartbeatMs / 1000, () => hangUp.abort()) : polls(how);
+      transport === "sse" ? withoutSilence(stream(how), setting.heartbeat, () => hangUp.abort()) : polls(how);
     let hintMs;
     try {
       for (;;) {

@@ -18,6 +18,8 @@ export class Watching {
   streams = [];
   /** Whether it never tells of anything that changes. */
   isMute = false;
+  /** How often it says that it gives signs of life, in seconds. */
+  heartbeat = 15;
   /** What is said of a resume point of the log's events. */
   resume = "ok";
   /** Called with each request before it is answered; an answer that it gives is taken. */
@@ -84,7 +86,7 @@ export class Watching {
       if (offset === undefined) status[id] = { ok: false, code: "not_found" };
       else status[id] = since > this.head ? { ok: false, code: "ahead" } : { ok: true, offset };
     }
-    return json({ name: "w", epoch: this.epoch, head: this.head, max_delay_ms, lease_s: 300, left_s: 300, status });
+    return json({ name: "w", epoch: this.epoch, head: this.head, max_delay_ms, lease_s: 300, left_s: 300, heartbeat: this.heartbeat, status });
   }
 
   #open() {

@@ -83,7 +83,7 @@ async function watchChannels(): Promise<void> {
   const transport: WatchTransport = "manual";
   const all: WatchOptions = {
     ...{ url: "http://chat.example", token: "t", fetch, channels, place: "7-00000000", transport, name: "list" },
-    ...{ maxDelayMs: 0, leaseMs: 60_000, anewEveryMs: 300_000, heartbeatMs: 15_000 },
+    ...{ maxDelayMs: 0, leaseMs: 60_000, anewEveryMs: 300_000 },
   };
   const list: Watch = watch(all);
   list.addEventListener("changed", ({ detail }) => {

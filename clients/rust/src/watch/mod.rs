@@ -79,6 +79,8 @@ enum Check {
 struct Current {
     epoch: u64,
     max_delay: Duration,
+    /// After three times as long a silence a stream is opened again.
+    heartbeat: Duration,
     anew_at: Instant,
     /// Where a reader of it stands.
     after: Option<String>,
@@ -267,7 +269,7 @@ impl Watch {
                 self.reader = Some(Reader::Polls(Box::new(polls)));
                 return Ok(None);
             }
-            self.work = Some(requests::open(address, path, after, self.options.heartbeat));
+            self.work = Some(requests::open(address, path, after, set.heartbeat));
             return Ok(None);
         };
         match timeout_at(set.anew_at, reader.next()).await {
@@ -330,6 +332,7 @@ impl Watch {
         self.set = Some(Current {
             epoch: setting.epoch,
             max_delay: Duration::from_millis(setting.max_delay_ms),
+            heartbeat: Duration::from_secs(setting.heartbeat),
             anew_at: Instant::now() + relied_upon(self.options.anew_every, rand::random()),
             after: None,
             // Who asks only when told to cannot ask over and over.

@@ -50,6 +50,10 @@ pub(super) fn set(
     })
 }
 
+/// How often a server says that it lives, as long as it has not said how often that is: three times as long its first word may
+/// take.
+const FIRST_WORD_WITHIN: Duration = Duration::from_secs(15);
+
 /// Opens a stream of it, for a reader that stands at `after`.
 pub(super) fn open(address: Address, path: String, after: Option<String>, heartbeat: Duration) -> Work {
     Box::pin(async move {
@@ -68,7 +72,7 @@ pub(super) fn look(address: Address, path: String) -> Work {
 async fn compare(address: &Address, place: &str, options: &WatchOptions) -> Result<Option<Elsewhere>, Error> {
     let transport = if options.means == Means::Sse { Transport::Sse } else { Transport::Poll };
     let mut session = Session::default();
-    let mut stream = Stream::open(address, transport, place, &session, options.heartbeat).await?;
+    let mut stream = Stream::open(address, transport, place, &session, FIRST_WORD_WITHIN).await?;
     loop {
         match stream.next(&mut session).await? {
             Signal::Elsewhere(elsewhere) => return Ok(Some(elsewhere)),

@@ -11,8 +11,6 @@ use crate::state::State;
 const ANEW_EVERY: Duration = Duration::from_secs(300);
 /// It is not set anew more often.
 const ANEW_EVERY_LEAST: Duration = Duration::from_secs(1);
-/// How often a server says that it lives, if it has no setting of its own.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Channels, and up to which offset each of them is known. Can be written to a disk by serde, to be gone on with later.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +93,6 @@ pub struct WatchOptions {
     pub(crate) max_delay: Option<Duration>,
     pub(crate) lease: Option<Duration>,
     pub(crate) anew_every: Duration,
-    pub(crate) heartbeat: Duration,
 }
 
 impl Default for WatchOptions {
@@ -107,7 +104,6 @@ impl Default for WatchOptions {
             max_delay: None,
             lease: None,
             anew_every: ANEW_EVERY,
-            heartbeat: HEARTBEAT,
         }
     }
 }
@@ -142,12 +138,5 @@ impl WatchOptions {
     #[must_use]
     pub fn anew_every(self, interval: Duration) -> WatchOptions {
         WatchOptions { anew_every: interval.max(ANEW_EVERY_LEAST), ..self }
-    }
-
-    /// How often the server says that it lives, if that is not every 15 seconds; after three times as long a silence a stream
-    /// is opened again.
-    #[must_use]
-    pub fn heartbeat(self, heartbeat: Duration) -> WatchOptions {
-        WatchOptions { heartbeat, ..self }
     }
 }

@@ -111,6 +111,8 @@ impl<'a> Set<'a> {
 pub(super) struct Setting {
     pub(super) epoch: u64,
     pub(super) max_delay_ms: u64,
+    /// The seconds between two heartbeats of a stream.
+    pub(super) heartbeat: u64,
     status: BTreeMap<String, Status>,
 }
 

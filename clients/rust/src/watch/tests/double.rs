@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) mute: bool,
     /// Whether streams are not even given signs of life.
     pub(super) hushed: bool,
+    /// How often it says that it gives them, in seconds.
+    pub(super) heartbeat: u64,
     /// Answers to the next requests whose line begins so, instead of the right ones.
     pub(super) instead: VecDeque<(&'static str, u16, Value)>,
     /// What is said of a resume point of the log's events.
@@ -59,7 +61,7 @@ impl Double {
     pub(super) fn start(newest: &[(&str, u64)]) -> (Double, Client) {
         let newest: BTreeMap<_, _> = newest.iter().map(|(id, newest)| ((*id).to_owned(), *newest)).collect();
         let head = newest.values().copied().max().unwrap_or(0);
-        let state = State { newest, head, resume: "ok", ..State::default() };
+        let state = State { newest, head, resume: "ok", heartbeat: HEARTBEAT.as_secs(), ..State::default() };
         let double = Double(Arc::new(Mutex::new(state)));
         let (dialer, mut dialed) = unbounded_channel();
         let mut client = Client::new("http://double", "token").unwrap();
@@ -245,7 +247,8 @@ impl State {
         let status: serde_json::Map<_, _> = status.collect();
         let (epoch, head) = (self.epoch, self.head);
         let max_delay_ms = body["max_delay_ms"].as_u64().unwrap_or(250);
-        let setting = json!({"name": "w", "epoch": epoch, "head": head, "max_delay_ms": max_delay_ms, "lease_s": 300, "left_s": 300, "status": status});
+        let setting = json!({"name": "w", "epoch": epoch, "head": head, "max_delay_ms": max_delay_ms, "lease_s": 300, "left_s": 300,
+            "heartbeat": self.heartbeat, "status": status});
         (200, setting)
     }
 }

@@ -93,13 +93,14 @@ async fn a_server_that_never_knows_what_was_set_is_not_asked_over_and_over() {
 async fn a_stream_that_is_silent_for_some_heartbeats_is_opened_again_where_it_was() {
     let (server, client) = Double::start(&[("A", 1)]);
     server.lock().hushed = true;
+    server.lock().heartbeat = 20;
     let mut watch = client.watch(Watched::new().channel("A"), named(Means::Sse));
     until_caught_up(&mut watch).await;
     let offset = server.change("A");
     assert_eq!(next(&mut watch).await, Ok(told("A", offset)));
     let began = Instant::now();
     let Ok(Notice::Away { why, .. }) = next(&mut watch).await else { panic!("it is not silent") };
-    assert_eq!((why.what.as_str(), began.elapsed()), ("the stream is silent", Duration::from_secs(45)));
+    assert_eq!((why.what.as_str(), began.elapsed()), ("the stream is silent", Duration::from_secs(60)));
     until_caught_up(&mut watch).await;
     let opened = server.asked("GET /api/watch/w/events");
     assert_eq!(opened[1].line, "GET /api/watch/w/events?resume_point=1.2-00000000");
