@@ -99,6 +99,12 @@ pub(crate) fn refuse_while_ending(streams: &Streams) -> Result<(), Problem> {
     }
 }
 
+/// The same, and also when the log takes no more writes, so that all streams end.
+pub(crate) fn refuse_at_any_end(streams: &Streams) -> Result<(), Problem> {
+    let ending = streams.pulse.borrow().ending;
+    if ending.is_some() { Err(draining()) } else { Ok(()) }
+}
+
 pub(crate) fn draining() -> Problem {
     Problem::plain(Code::Draining).retry_after(Duration::from_secs(1))
 }

@@ -156,6 +156,11 @@ impl Subscription {
         self.phase
     }
 
+    /// What it gets.
+    pub(super) fn selection(&self) -> &Arc<Selection> {
+        &self.selection
+    }
+
     /// The head that it knows of.
     #[must_use]
     pub fn reached(&self) -> Position {
@@ -240,6 +245,9 @@ impl Subscription {
                 Some(_) => self.given = self.cursor.as_ref().map(Cursor::at),
                 None => break,
             }
+        }
+        if let Some(reason) = self.ended() {
+            return Ok((pulse, Step::Ended(reason)));
         }
         if self.phase == Phase::Backlog
             && let Some(place) = self.given

@@ -103,7 +103,7 @@ fn behind_a_relay_that_mistreats_it_a_watch_is_told_of_everything_and_of_nothing
         let relay = Relay::to(&server.address, &heard, means as u64);
         let client = Library::new(&format!("http://{}", relay.address().get()), &token).unwrap();
         let options = WatchOptions::default().means(means).max_delay(Duration::ZERO);
-        let options = options.heartbeat(Duration::from_secs(1)).anew_every(Duration::from_secs(2));
+        let options = options.anew_every(Duration::from_secs(2));
         (Watcher::start(&runtime, &client, channels.iter().collect::<Watched>(), options), relay)
     });
     for round in 0..rounds {

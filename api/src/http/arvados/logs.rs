@@ -12,10 +12,12 @@ use super::super::query::Query;
 use super::super::streams::Opener;
 use crate::streams::StreamError;
 use crate::streams::arvados::list::{self, LIMIT_DEFAULT, LIMIT_MAX, ListError, Listed, Wanted};
-use crate::streams::http::refuse_while_ending;
+use crate::streams::http::refuse_at_any_end;
 
 /// The most rows that are left out before a page: whoever wants to go further goes on from an id.
 pub(super) const SKIP_MAX: u64 = 10_000;
+/// The most bytes of filters: those that are taken have less, and what JSON takes in memory is many times its text.
+const FILTERS_BYTES_MAX: usize = 64 << 10;
 /// What rows can be ordered by: the log has one order, and all of these are it.
 const KEYS: [&str; 4] = ["id", "created_at", "modified_at", "uuid"];
 
@@ -36,7 +38,7 @@ pub(in super::super) async fn list_by_post(call: Call) -> Result<Response, Probl
 async fn answer(call: Call, query: Query) -> Result<Response, Problem> {
     let wanted = wanted(query)?;
     let streams = Arc::clone(&call.server.streams);
-    refuse_while_ending(&streams)?;
+    refuse_at_any_end(&streams)?;
     let reader = Arc::new(Opener::of(&call)?);
     match list::list(&streams, reader, &wanted).await {
         Ok(Listed::Page(json)) => call.server.large_answer(call.holder(), json),
@@ -55,7 +57,11 @@ fn wanted(mut query: Query) -> Result<Wanted, Problem> {
     if query.take("alt")?.is_some_and(|alt| alt != "json") {
         return Err(bad("`alt` can only be json"));
     }
-    let filters = query.take("filters")?.map(|text| json(text, "`filters` must be JSON"));
+    let filters = query.take("filters")?;
+    if filters.as_ref().is_some_and(|text| text.len() > FILTERS_BYTES_MAX) {
+        return Err(bad("`filters` are too long"));
+    }
+    let filters = filters.map(|text| json(text, "`filters` must be JSON"));
     let newest_first = query.take("order")?.map_or(Ok(true), |order| newest_first(&order))?;
     let limit = query.take_number("limit", 1, LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT);
     let skip = query.take_number("offset", 0, SKIP_MAX)?.unwrap_or(0);

@@ -20,7 +20,7 @@ use super::streams::Opener;
 use super::websocket;
 use crate::streams::Reader;
 use crate::streams::arvados::{Door, Socket};
-use crate::streams::http::refuse_while_ending;
+use crate::streams::http::refuse_at_any_end;
 use crate::streams::ws::Hold;
 
 pub(super) use discovery::document;
@@ -37,7 +37,8 @@ pub(super) async fn open(mut call: Call) -> Result<Response, Problem> {
     std::mem::take(&mut call.query).finish()?;
     let upgrade = websocket::Upgrade::check(&call.headers)?;
     let server = Arc::clone(&call.server);
-    refuse_while_ending(&server.streams)?;
+    // Its clients come back at once when they were let in, and wait when they were not.
+    refuse_at_any_end(&server.streams)?;
     let caller = match (token, auth.as_deref()) {
         (Some(token), None) => Some(server.authenticate_token(Some(&token))?),
         (None, Some(FIRST_MESSAGE)) => None,

@@ -612,7 +612,6 @@ pub(super) static CALLS: &[Described] = &[
             ),
         ],
         answers: (101, "", None),
-        effect: Effect::Reads,
         problems: &[
             Code::Unauthenticated,
             Code::UpgradeRequired,
@@ -630,7 +629,7 @@ pub(super) static CALLS: &[Described] = &[
         ..arvados("arvados_logs", "GET", "/arvados/v1/logs", "Events as rows of Arvados' log.")
     },
     Described {
-        body: Some(any_object),
+        body: Some(logs_form),
         answers: (200, JSON, Some(any_object)),
         effect: Effect::Reads,
         problems: &[Code::BadFilters, Code::Busy, Code::Draining],
@@ -679,6 +678,13 @@ pub(super) static CALLS: &[Described] = &[
 fn bytes() -> RefOr<Schema> {
     let bytes = ObjectBuilder::new().schema_type(Type::String);
     RefOr::T(Schema::Object(bytes.content_media_type("application/octet-stream").build()))
+}
+
+/// The parameters of the logs, as a form has them.
+fn logs_form() -> RefOr<Schema> {
+    let form =
+        LOGS.iter().fold(ObjectBuilder::new(), |form, (name, _, _, schema)| form.property(*name, schema()));
+    RefOr::T(Schema::Object(form.build()))
 }
 
 fn any_object() -> RefOr<Schema> {

@@ -5,6 +5,11 @@ use serde_json::{Map, Value};
 /// The longest name of its own that a client may give to what it asks.
 const ID_CHARS_MAX: usize = 128;
 
+/// The most bytes of a message; and of the one that says who it is, from whom nothing else is taken. Filters as large as any that
+/// are taken have less, and what JSON takes in memory is many times its text.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
+const AUTHENTICATION_BYTES_MAX: usize = 1 << 10;
+
 /// Something that a client asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Ask {
@@ -42,8 +47,11 @@ pub(super) struct Asked {
     pub(super) ask: Result<Ask, &'static str>,
 }
 
-/// Reads a message.
-pub(super) fn read(text: &str) -> Asked {
+/// Reads a message of a client that is `known` or is not.
+pub(super) fn read(text: &str, known: bool) -> Asked {
+    if text.len() > if known { MESSAGE_BYTES_MAX } else { AUTHENTICATION_BYTES_MAX } {
+        return Asked { id: None, ask: Err("the message is too long") };
+    }
     let Ok(Value::Object(mut message)) = serde_json::from_str(text) else {
         return Asked { id: None, ask: Err("a message must be one JSON object") };
     };
@@ -52,10 +60,13 @@ pub(super) fn read(text: &str) -> Asked {
         Value::String(text) => text.chars().count() <= ID_CHARS_MAX,
         _ => false,
     });
-    Asked { id, ask: ask(&message) }
+    Asked { id, ask: ask(message) }
 }
 
-fn ask(message: &Map<String, Value>) -> Result<Ask, &'static str> {
+fn ask(mut message: Map<String, Value>) -> Result<Ask, &'static str> {
+    // None are the same as an empty list.
+    let filters = message.remove("filters").filter(|filters| !filters.is_null());
+    let filters = filters.unwrap_or_else(|| Value::Array(Vec::new()));
     let field = |name: &str| message.get(name).filter(|value| !value.is_null());
     match message.get("method").and_then(Value::as_str) {
         Some("subscribe") => {
@@ -65,7 +76,7 @@ fn ask(message: &Map<String, Value>) -> Result<Ask, &'static str> {
                 (Some(None), _) => Err("last_log_id must be a whole number from 0 up"),
                 (_, Some(None)) => Err("bookmarks must be true or false"),
                 (last_log_id, bookmarks) => Ok(Ask::Subscribe {
-                    filters: filters(field("filters")),
+                    filters,
                     last_log_id: last_log_id.flatten(),
                     bookmarks: bookmarks.flatten().unwrap_or(false),
                 }),
@@ -76,7 +87,7 @@ fn ask(message: &Map<String, Value>) -> Result<Ask, &'static str> {
                 .as_u64()
                 .map(|number| Ask::Unsubscribe(Which::Number(number)))
                 .ok_or("subscription must be the number that subscribing was answered with"),
-            None => Ok(Ask::Unsubscribe(Which::Filters(filters(field("filters"))))),
+            None => Ok(Ask::Unsubscribe(Which::Filters(filters))),
         },
         Some("auth") => match field("api_token").and_then(Value::as_str) {
             Some(token) => Ok(Ask::Authenticate { token: token.to_owned() }),
@@ -84,11 +95,6 @@ fn ask(message: &Map<String, Value>) -> Result<Ask, &'static str> {
         },
         _ => Err("method must be subscribe, unsubscribe or auth"),
     }
-}
-
-/// None are the same as an empty list.
-fn filters(given: Option<&Value>) -> Value {
-    given.cloned().unwrap_or_else(|| Value::Array(Vec::new()))
 }
 
 #[cfg(test)]
@@ -122,7 +128,7 @@ mod tests {
             (r#"{"method":"unsubscribe","subscription":7}"#, Ask::Unsubscribe(Which::Number(7))),
             (r#"{"method":"auth","api_token":"v2/a/b"}"#, Ask::Authenticate { token: "v2/a/b".into() }),
         ] {
-            assert_eq!(read(text), Asked { id: None, ask: Ok(ask) }, "{text}");
+            assert_eq!(read(text, true), Asked { id: None, ask: Ok(ask) }, "{text}");
         }
     }
 
@@ -143,17 +149,23 @@ mod tests {
             r#"{"method":5}"#,
             "{}",
         ] {
-            assert!(read(text).ask.is_err(), "{text}");
+            assert!(read(text, true).ask.is_err(), "{text}");
         }
-        assert_eq!(read(r#"{"id":5}"#).id, Some(json!(5)));
-        assert_eq!(read(r#"{"id":"five"}"#).id, Some(json!("five")));
-        assert_eq!(read(r#"{"id":[5]}"#).id, None);
+        assert_eq!(read(r#"{"id":5}"#, true).id, Some(json!(5)));
+        assert_eq!(read(r#"{"id":"five"}"#, true).id, Some(json!("five")));
+        assert_eq!(read(r#"{"id":[5]}"#, true).id, None);
+        let of = |bytes| format!(r#"{{"method":"auth","api_token":"{}"}}"#, "x".repeat(bytes));
+        for (bytes, known, is_read) in
+            [(900, false, true), (1_100, false, false), (60_000, true, true), (70_000, true, false)]
+        {
+            assert_eq!(read(&of(bytes), known).ask.is_ok(), is_read, "{bytes}");
+        }
     }
 
     proptest! {
         #[test]
         fn no_message_is_too_odd_to_be_read_or_refused(text in "\\PC{0,60}|[\\[\\]{}:,\"a-z0-9]{0,60}") {
-            let _ = read(&text);
+            let _ = read(&text, true);
         }
     }
 }

@@ -5,7 +5,8 @@ use scrollback_log::{Offset, Timestamp};
 use scrollback_projections::Origins;
 
 use super::ask::{self, Ask};
-use super::filters::{self, Bounds};
+use super::bounds::Bounds;
+use super::filters;
 use super::subscriptions::Subscriptions;
 use crate::streams::frame::{Facets, Happening, Type};
 
@@ -16,7 +17,7 @@ const ERROR_BYTES_MAX: usize = 512;
 /// is taken back by the filters that it was asked for with.
 pub fn arvados(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let asked = ask::read(text);
+    let asked = ask::read(text, true);
     assert!(asked.id.is_none_or(|id| id.to_string().len() <= ERROR_BYTES_MAX * 4));
     let Ok(Ask::Subscribe { filters: json, last_log_id, bookmarks }) = asked.ask else { return };
     let filter = match filters::read(&json, &Origins::default()) {

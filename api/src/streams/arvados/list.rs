@@ -9,12 +9,14 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::filters::{self, Bounds, WrongFilter};
+use super::bounds::Bounds;
+use super::filters::{self, WrongFilter};
 use super::row::{self, NotAnEvent};
 use crate::streams::cut::{Cut, Form, Taken};
 use crate::streams::filter::{FilterError, Filters};
 use crate::streams::poll::Open;
 use crate::streams::resume::Resume;
+use crate::streams::selection::Selection;
 use crate::streams::subscription::{Step, Subscription};
 use crate::streams::{Bye, Position, Reader, StreamError, Streams};
 
@@ -141,9 +143,9 @@ pub(crate) async fn list(
         from = Some(streams.before_last(count, &selection, (after, latest)).await?);
     }
     // What lies at or below the head has a place.
-    let from = from.unwrap_or(Position::BEGINNING);
+    let mut from = from.unwrap_or(Position::BEGINNING);
     let mut pulses = streams.pulse.clone();
-    let mut way = Subscription::begin(streams, reader, Resume::Ok(from), filters);
+    let mut way = Subscription::begin(streams, Arc::clone(&reader), Resume::Ok(from), filters.clone());
     let events_max = wanted.skip + wanted.limit + 1;
     let cut = Cut { form: Form::Json, bytes_max: PAGE_BYTES_MAX, events_max, shared: false };
     loop {
@@ -154,21 +156,35 @@ pub(crate) async fn list(
                 }
             }
             Step::Checkpoint(place) if place.offset >= page.to => break,
-            Step::Checkpoint(_) | Step::Heartbeat => {}
+            // A client that gives up before the end is to be further at its next poll.
+            Step::Checkpoint(place) => looked(streams, &page, (&selection, &way), place.offset),
+            Step::Heartbeat => {}
             Step::Ended(Bye::Revoked) => return Ok(Listed::Revoked),
-            Step::Ended(Bye::Shutdown) => return Err(StreamError::Stopping.into()),
-            // What was gathered is right; the rest is for the next page.
-            Step::Ended(_) => {
-                page.more = true;
-                break;
+            // A channel was lost: the rest is looked at by the rights that are left.
+            Step::Ended(Bye::Excluded) => {
+                from = way.given().unwrap_or(from);
+                way = Subscription::begin(streams, Arc::clone(&reader), Resume::Ok(from), filters.clone());
             }
+            // An empty page would say that there is nothing more.
+            Step::Ended(_) => return Err(StreamError::Stopping.into()),
             Step::CaughtUp(_) | Step::Wait => break,
         }
     }
-    if page.is_empty() {
-        streams.looked.note(selection, page.to);
-    }
+    looked(streams, &page, (&selection, &way), page.to);
     Ok(Listed::Page(page.answer()))
+}
+
+/// Notes how far this page was looked for, as long as there is nothing in it.
+fn looked(
+    streams: &Streams,
+    page: &Page<'_>,
+    (selection, way): (&Arc<Selection>, &Subscription),
+    to: Offset,
+) {
+    // The way goes by the rights of a moment later, which may be others.
+    if page.is_empty() && Arc::ptr_eq(selection, way.selection()) {
+        streams.looked.note(Arc::clone(selection), to.min(page.to));
+    }
 }
 
 impl Page<'_> {

@@ -4,9 +4,10 @@
 //! ([`Subscription`](super::subscription::Subscription)) whose events are told as rows of Arvados' log (`row.rs`). `list.rs`
 //! gives the same rows by pages, for clients that poll. What Arvados' filters say, `filters.rs` says to the machine.
 //!
-//! Only here and in `http/arvados/` is anything known of that protocol.
+//! Only here and in `http/arvados/` is anything known of that protocol; the streams keep for it how far its lists have looked.
 
 mod ask;
+mod bounds;
 mod filters;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;

@@ -10,12 +10,13 @@ use serde_json::Value;
 
 use super::ask::Which;
 use crate::streams::filter::condition::{Condition, Filter, Side, Test};
-use crate::streams::filter::{FILTERS_MAX, FilterError, Filters};
+use crate::streams::filter::{FILTERS_MAX, FilterError, Filters, VALUES_IN_ALL_MAX};
 
 /// The most subscriptions of one socket.
 pub(super) const SUBSCRIPTIONS_MAX: usize = FILTERS_MAX;
-/// Over how many records back it is remembered which were told: at most a bit for each.
-const TOLD_RECORDS: u64 = 128 << 10;
+/// Over how many records back it is remembered which were told, at least: at most a bit for each of some more than twice as many.
+/// Few in tests, so that much is forgotten.
+const TOLD_RECORDS: u64 = if cfg!(test) { 16 } else { 128 << 10 };
 
 /// What a client wants to be told.
 struct Subscribed {
@@ -46,8 +47,11 @@ pub(super) enum NotSubscribed {
     #[error("a connection has at most {SUBSCRIPTIONS_MAX} subscriptions")]
     TooMany,
     /// Together with the others it names too much.
-    #[error(transparent)]
-    Filters(#[from] FilterError),
+    #[error("all subscriptions together name {count} values, and {VALUES_IN_ALL_MAX} at most are taken")]
+    TooManyValues {
+        /// How many.
+        count: usize,
+    },
     /// So much was told since that it is not known any more what.
     #[error("this connection was told too much since that event: subscribe on a new one")]
     TooFarBack,
@@ -68,12 +72,14 @@ impl Subscriptions {
         if after < self.forgotten {
             return Err(NotSubscribed::TooFarBack);
         }
+        // Each may have its beginning besides. None may hide the values of others, which count when it is gone.
+        let values = |filter: &Filter| filter.values() + 1;
+        let count = values(&filter) + self.all.iter().map(|known| values(&known.filter)).sum::<usize>();
+        if count > VALUES_IN_ALL_MAX {
+            return Err(NotSubscribed::TooManyValues { count });
+        }
         self.count += 1;
         self.all.push(Subscribed { number: self.count, asked: digest(asked), filter, after, bookmarks });
-        if let Err(error) = self.filters(Offset::BEGINNING) {
-            self.all.pop();
-            return Err(error.into());
-        }
         Ok(self.count)
     }
 
@@ -86,16 +92,16 @@ impl Subscriptions {
         place.map(|place| self.all.remove(place)).is_some()
     }
 
-    /// Behind which place the way goes on once there is one more that begins behind `after`, or less, when it `stands` there; none
-    /// if there is no way.
-    pub(super) fn go_on_from(stands: Option<Offset>, after: Option<Offset>) -> Option<Offset> {
-        match (stands, after) {
-            (Some(stands), Some(after)) => Some(stands.min(after)),
-            (stands, after) => stands.or(after),
-        }
+    /// Behind which place a new way begins when the old one `stands` there and a subscription that begins behind `after` has
+    /// come; none if there is neither.
+    pub(super) fn earlier(stands: Option<Offset>, after: Option<Offset>) -> Option<Offset> {
+        stands.into_iter().chain(after).min()
     }
 
     /// What is wanted on a way that begins behind `from`; none if nothing is.
+    ///
+    /// # Errors
+    /// Never, for what each subscription names was counted when it was added.
     pub(super) fn filters(&self, from: Offset) -> Result<Option<Filters>, FilterError> {
         if self.all.is_empty() {
             return Ok(None);
@@ -123,15 +129,16 @@ impl Subscriptions {
         self.told.contains(event.0)
     }
 
-    /// An event is told.
+    /// An event is told: all up to it that is ever to be told has been.
     pub(super) fn tell(&mut self, event: Offset) {
         self.told.insert(event.0);
         let (Some(oldest), Some(newest)) = (self.told.min(), self.told.max()) else { return };
         // Seldom, for it costs more than to add one.
         if newest - oldest > 2 * TOLD_RECORDS {
-            let kept_from = newest - TOLD_RECORDS;
+            // Nothing that the way has still to pass.
+            let kept_from = (newest - TOLD_RECORDS).min(event.0);
             self.told.remove_range(oldest..kept_from);
-            self.forgotten = Offset(kept_from - 1);
+            self.forgotten = self.forgotten.max(Offset(kept_from.saturating_sub(1)));
         }
     }
 }

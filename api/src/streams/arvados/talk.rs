@@ -166,11 +166,11 @@ impl Talk {
         self.wire.line.send(head, &mut self.source).await?;
         loop {
             let pulse = *self.source.pulses.borrow_and_update();
-            self.source.check(&pulse).map_err(End::Told)?;
             if pulse.ending == Some(Ending::Shutdown) {
                 self.streams.wait_for_turn().await;
                 return Err(End::Told(Bye::Shutdown));
             }
+            self.source.check(&pulse).map_err(End::Told)?;
             if pulse.beat != self.beat {
                 self.beat = pulse.beat;
                 if let Some(identity) = &self.source.identity {
@@ -198,7 +198,8 @@ impl Talk {
             match self.wire.hear(&mut self.source).await? {
                 Said::Text(text, hold) => {
                     self.talked.messages += 1;
-                    let answer = self.answer(ask::read(&text)).await?;
+                    let known = self.source.identity.is_some();
+                    let answer = self.answer(ask::read(&text, known)).await?;
                     drop((text, hold));
                     self.say(&answer).await?;
                     if self.source.identity.is_none() {
@@ -289,14 +290,19 @@ impl Talk {
     /// there is none.
     async fn go_on_from(&mut self, after: Option<Offset>) -> Result<(), End> {
         let stands = self.source.way.as_ref().and_then(Subscription::given);
-        let from = Subscriptions::go_on_from(stands.map(|place| place.offset), after);
+        let from = Subscriptions::earlier(stands.map(|place| place.offset), after);
         let place = match (stands, from) {
             (Some(stands), Some(from)) if stands.offset == from => Some(stands),
             (_, Some(from)) => self.streams.position(from).await.map_err(|error| damaged(&error))?,
             (_, None) => None,
         };
-        // They were counted when they were added.
-        let filters = place.and_then(|place| self.subscriptions.filters(place.offset).ok().flatten());
+        // A new way begins by the rights of now: whether some were lost on the old one is seen before it goes.
+        let pulse = *self.source.pulses.borrow();
+        self.source.check(&pulse).map_err(End::Told)?;
+        let filters = match place {
+            Some(place) => self.subscriptions.filters(place.offset).map_err(|error| damaged(&error))?,
+            None => None,
+        };
         self.source.way = match (place, filters, &self.source.identity) {
             (Some(place), Some(filters), Some(identity)) => {
                 let reader = Arc::clone(&identity.reader);
@@ -314,7 +320,18 @@ impl Talk {
         let bytes_max = self.streams.limits.write_bytes_max;
         let cut = Cut { form: Form::Json, bytes_max, events_max: usize::MAX, shared: true };
         match way.step(pulses, cut).await {
-            Ok(Step::Events(taken)) => self.tell_events(&taken).await.map(|()| true),
+            Ok(Step::Events(taken)) => {
+                let (frames, count) = self.rows(&taken)?;
+                // While a client takes nothing only what is sent is kept.
+                drop(taken);
+                self.wire.line.send(frames, &mut self.source).await?;
+                self.wire.line.tally.events += count;
+                self.told.sent = self.told.sending;
+                if let Some(way) = &mut self.source.way {
+                    way.confirm();
+                }
+                Ok(true)
+            }
             Ok(Step::Checkpoint(place)) if self.subscriptions.want_bookmarks() => {
                 self.say(&json!({"bookmark": place.offset.0})).await.map(|()| true)
             }
@@ -327,11 +344,11 @@ impl Talk {
         }
     }
 
-    async fn tell_events(&mut self, taken: &Taken) -> Result<(), End> {
+    /// What is told of these events, as it is sent, and how many are.
+    fn rows(&mut self, taken: &Taken) -> Result<(Bytes, u64), End> {
         let origins = self.streams.origins();
-        let mut messages = Vec::with_capacity(taken.events);
-        let events = row::events(&taken.chunk.bare()).map_err(|error| damaged(&error))?;
-        for event in &events {
+        let mut rows = Vec::with_capacity(taken.events);
+        for event in row::events(&taken.chunk.bare()).map_err(|error| damaged(&error))? {
             if self.subscriptions.was_told(Offset(event.offset)) {
                 continue;
             }
@@ -340,16 +357,14 @@ impl Talk {
             self.told.sending = Some(Offset(event.offset));
             let mut row = event.row(&origins).map_err(|error| damaged(&error))?;
             row.message_number = Some(self.told.count);
-            messages.push(serde_json::to_vec(&row).map_err(|error| damaged(&error))?);
+            rows.push(serde_json::to_vec(&row).map_err(|error| damaged(&error))?);
         }
-        self.wire.send(messages.iter().map(Vec::as_slice), &mut self.source).await?;
-        self.wire.line.tally.events += messages.len() as u64;
-        self.told.sent = self.told.sending;
-        Ok(())
+        Ok((Wire::texts(rows.iter().map(Vec::as_slice)), rows.len() as u64))
     }
 
     async fn say(&mut self, message: &Value) -> Result<(), End> {
-        self.wire.send([message.to_string().as_bytes()], &mut self.source).await
+        let text = Wire::texts([message.to_string().as_bytes()]);
+        self.wire.line.send(text, &mut self.source).await
     }
 
     /// Waits until there is something to do.
@@ -392,7 +407,7 @@ impl Talk {
         };
         let stops = matches!(end, End::Told(Bye::Shutdown | Bye::Storage));
         if !stops {
-            // Unless the client goes away by itself meanwhile, or the server does.
+            // Unless the server itself goes meanwhile.
             let mut pulses = self.source.pulses.clone();
             tokio::select! {
                 () = sleep_until(self.began + HOLD) => {}
@@ -404,9 +419,18 @@ impl Talk {
     }
 
     /// Why the server ends it, and where to go on.
-    fn why(&self, reason: Bye) -> String {
-        // What was begun to be sent is sent to its end.
-        let newest = if self.wire.line.is_torn() { self.told.sending } else { self.told.sent };
+    fn why(&mut self, reason: Bye) -> String {
+        let mut newest = self.told.sent;
+        if self.wire.line.is_torn() {
+            // What was begun to be sent is sent to its end.
+            newest = self.told.sending;
+            if let Some(way) = &mut self.source.way {
+                way.confirm();
+            }
+        }
+        // Whoever has looked back stands before what was told earlier.
+        let stands = self.source.way.as_ref().and_then(Subscription::given).map(|place| place.offset);
+        let newest = newest.map(|newest| stands.map_or(newest, |stands| stands.min(newest)));
         match (reason, newest) {
             (Bye::Slow, Some(newest)) => format!("slow consumer: resume from {newest}"),
             (Bye::Shutdown, _) => {

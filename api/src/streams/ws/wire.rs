@@ -153,14 +153,9 @@ impl Wire {
         partial.hold.get_or_insert_with(&self.holds).take(more)
     }
 
-    /// Sends these messages, each of which is JSON, in one write.
-    pub(in crate::streams) async fn send<'a>(
-        &mut self,
-        messages: impl IntoIterator<Item = &'a [u8]>,
-        waiter: &mut impl Waiter,
-    ) -> Result<(), End> {
-        let bytes = frames::texts(messages);
-        self.line.send(bytes, waiter).await
+    /// These messages, each of which is JSON, as they are sent in one write.
+    pub(in crate::streams) fn texts<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Bytes {
+        frames::texts(messages)
     }
 
     /// Waits until the client may have said something that `may_hear`, or until it is time to ask whether it is there, or to

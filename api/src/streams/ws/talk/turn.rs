@@ -77,8 +77,11 @@ impl Talk {
 
     /// Ends one session; the socket with it if nothing else is on it and its user lost what it could show.
     pub(super) async fn end(&mut self, place: usize, reason: Bye) -> Result<Advanced, End> {
-        if matches!(reason, Bye::Shutdown | Bye::Storage | Bye::Revoked) {
-            return Err(End::Told(reason));
+        match reason {
+            // The whole socket ends in the next round, after its turn.
+            Bye::Shutdown => return Ok(Advanced::Moved),
+            Bye::Storage | Bye::Revoked => return Err(End::Told(reason)),
+            _ => {}
         }
         let seated = self.seats.all.remove(place);
         self.streams.figures.stream_ended(reason);
