@@ -243,7 +243,7 @@ fn arvados_clients_with_a_wrong_token_are_refused_at_once_and_fall_back_as_they_
     let mut follower = Follower::from_the_beginning(move |last| polling.subscribe(POLL_EVERY, last));
     follower.until_it_says("client PollClient");
     // What it makes of a refusal is its own affair, as long as it understands that it is one.
-    follower.until_it_says("gave up");
+    follower.until_it_says("could not contact API server");
     follower.hear_the_end();
     let has = |part: &str| follower.log.iter().any(|said| said.contains(part));
     assert!(has("Falling back to polling") && has("HTTP 401"), "{:?}", follower.log);
