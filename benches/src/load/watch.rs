@@ -132,7 +132,7 @@ async fn watch(arguments: &Arguments) -> Result<Report> {
         expected += watchers[channel];
     }
     sleep_until((began + Duration::from_secs_f64(*seconds)).into()).await;
-    let (bytes_in, bytes_out) = (seen.bytes_in.get(), seen.bytes_out.get());
+    let (bytes_in, bytes_out, requests) = (seen.bytes_in.get(), seen.bytes_out.get(), seen.requests.get());
     let cpu = Threads::of(&target.pids)?.since(&cpu_before);
     let used = window.close()?;
     if arguments.by != By::Nothing {
@@ -149,7 +149,7 @@ async fn watch(arguments: &Arguments) -> Result<Report> {
         .put("written", written)
         .put("changes", seen.changes.get())
         .put("lost", expected.saturating_sub(seen.changes.get()))
-        .put("requests", seen.requests.get())
+        .put("requests", requests)
         .rate("bytes_per_s", bytes_in + bytes_out, used.seconds)
         .rate("bytes_in_per_s", bytes_in, used.seconds)
         .rate("bytes_out_per_s", bytes_out, used.seconds)

@@ -144,7 +144,13 @@ impl Talk {
             if pulse.beat != self.beat {
                 self.beat = pulse.beat;
                 self.seats.identity.reader.touch();
-                self.send(frames::heartbeat()).await?;
+                let mut signs = Vec::from(frames::heartbeat());
+                // One write, and one wake of either side, for both.
+                if self.pings.is_due_within(self.streams.limits.heartbeat) {
+                    self.begin_ping()?;
+                    signs.extend_from_slice(frames::PING_FRAME);
+                }
+                self.send(Bytes::from(signs)).await?;
             }
             let mut busy = self.hear().await?;
             busy |= self.answer_ready(None).await?;
@@ -223,13 +229,19 @@ impl Talk {
             }
             return Ok(());
         }
+        self.begin_ping()?;
+        self.send(Bytes::from_static(frames::PING_FRAME)).await
+    }
+
+    /// Takes note that a ping is about to be sent.
+    fn begin_ping(&mut self) -> Result<(), End> {
         if self.partial.as_ref().is_some_and(|partial| partial.since.elapsed() >= MESSAGE_WITHIN) {
             return Err(End::Refused(1008, "the message takes too long"));
         }
         // What is not read now cannot be missed.
         self.pings.waits = true;
         self.pings.sleep.as_mut().reset(Instant::now() + self.streams.limits.pong_within);
-        self.send(Bytes::from_static(frames::PING_FRAME)).await
+        Ok(())
     }
 
     /// Takes note that the client lives.
@@ -242,6 +254,13 @@ impl Talk {
 
     async fn send(&mut self, bytes: impl Buf + Send) -> Result<(), End> {
         self.line.send(bytes, &mut self.seats).await
+    }
+}
+
+impl Pings {
+    /// Whether the next ping is due within so long.
+    fn is_due_within(&self, soon: Duration) -> bool {
+        !self.waits && self.sleep.deadline() <= Instant::now() + soon
     }
 }
 
