@@ -104,17 +104,30 @@ impl Used {
     }
 }
 
-/// The processor time that the threads of these processes have used so far, as the scheduler knows it: for windows in which a
-/// clock tick is much. Threads that have ended are not in it.
-pub(crate) fn precise(pids: &[u32]) -> Result<Duration> {
-    let mut nanos = 0;
-    for pid in pids {
-        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let Ok(stat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-            nanos += stat.split(' ').next().context("an empty schedstat")?.parse::<u64>()?;
+/// The processor time of each thread of some processes, as the scheduler knows it: for windows in which a clock tick is much.
+pub(crate) struct Threads(HashMap<String, u64>);
+
+impl Threads {
+    /// Looks at all of them now.
+    pub(crate) fn of(pids: &[u32]) -> Result<Self> {
+        let mut nanos = HashMap::new();
+        for pid in pids {
+            for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+                let path = thread?.path();
+                // A thread may end between the listing and this line.
+                let Ok(stat) = fs::read_to_string(path.join("schedstat")) else { continue };
+                let own = stat.split(' ').next().context("an empty schedstat")?.parse()?;
+                nanos.insert(path.to_string_lossy().into_owned(), own);
+            }
         }
+        Ok(Self(nanos))
     }
-    Ok(Duration::from_nanos(nanos))
+
+    /// What was used since. What a thread did that has ended meanwhile is lost; those that end were idle for long.
+    pub(crate) fn since(&self, before: &Self) -> Duration {
+        let used = self.0.iter().map(|(thread, now)| now - before.0.get(thread).unwrap_or(&0).min(now));
+        Duration::from_nanos(used.sum())
+    }
 }
 
 /// The resident memory of these processes together, in KiB.

@@ -54,8 +54,8 @@ use tokio::sync::{Semaphore, watch};
 
 pub use chunk::Chunk;
 pub use control::Bye;
+use pulse::{Call, Kept, Signals};
 pub use pulse::{Ending, Pulse};
-use pulse::{Kept, Signals};
 
 use crate::figures::{Figures, figures};
 use crate::settings::StreamLimits;
@@ -153,7 +153,7 @@ pub struct Streams {
     ring: Arc<Ring>,
     views: Arc<RwLock<Views>>,
     pulse: watch::Receiver<Pulse>,
-    calls: watch::Receiver<u64>,
+    calls: watch::Receiver<Call>,
     passes: Arc<Passes>,
     limits: StreamLimits,
     selections: Selections,

@@ -52,8 +52,14 @@ pub(super) struct Kept {
 /// What streams wait on.
 pub(super) struct Signals {
     pub(super) pulse: watch::Receiver<Pulse>,
-    /// Counts the pulses that told more than a head.
-    pub(super) calls: watch::Receiver<u64>,
+    pub(super) calls: watch::Receiver<Call>,
+}
+
+/// What told more than a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    /// Up to where whoever waits for what concerns them was told of that.
+    pub(super) all_told: Position,
 }
 
 /// Starts the task. It ends when nobody holds a receiver of pulses any more.
@@ -71,7 +77,7 @@ pub(super) fn start(sources: &Sources, passes: Arc<Passes>, kept: Kept, limits: 
         heartbeat: limits.heartbeat,
     };
     let (pulses, pulse) = watch::channel(task.now(0));
-    let (called, calls) = watch::channel(0);
+    let (called, calls) = watch::channel(Call { all_told: pulse.borrow().head });
     tokio::spawn(task.run(pulses, called));
     Signals { pulse, calls }
 }
@@ -100,7 +106,7 @@ struct Merge {
 }
 
 impl Merge {
-    async fn run(mut self, pulses: watch::Sender<Pulse>, calls: watch::Sender<u64>) {
+    async fn run(mut self, pulses: watch::Sender<Pulse>, calls: watch::Sender<Call>) {
         let mut beats = interval_at(Instant::now() + self.heartbeat, self.heartbeat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut beat = 0;
@@ -138,7 +144,7 @@ impl Merge {
                 self.kept.watches.readers.tell(&news);
             }
             if told == Told::More {
-                calls.send_modify(|count| *count += 1);
+                calls.send_replace(Call { all_told: pulse.head });
             }
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::sleep_until;
 
 use super::{Target, tell_end, wait_for};
 use crate::client::{Client, Identity, request, string_field};
-use crate::cpu::{self, Window};
+use crate::cpu::{Threads, Window};
 use crate::cut::Event;
 use crate::report::{Latencies, Report};
 use crate::stream::{Opening, Protocol, Stream};
@@ -110,7 +110,7 @@ async fn watch(arguments: &Arguments) -> Result<Report> {
     let attached = || seen.ready.get() == tasks.len() || seen.ended.get() > 0;
     ensure!(wait_for(attached, sockets::ANSWER_WAIT).await, "not every client is ready");
 
-    let (window, cpu_before) = (Window::open(&target.pids)?, cpu::precise(&target.pids)?);
+    let (window, cpu_before) = (Window::open(&target.pids)?, Threads::of(&target.pids)?);
     for counter in [&seen.bytes_in, &seen.bytes_out, &seen.requests] {
         counter.set(0);
     }
@@ -132,8 +132,8 @@ async fn watch(arguments: &Arguments) -> Result<Report> {
         expected += watchers[channel];
     }
     sleep_until((began + Duration::from_secs_f64(*seconds)).into()).await;
-    let (bytes_in, bytes_out) = (seen.bytes_in.get(), seen.bytes_out.get());
-    let cpu = cpu::precise(&target.pids)?.saturating_sub(cpu_before);
+    let (bytes_in, bytes_out, requests) = (seen.bytes_in.get(), seen.bytes_out.get(), seen.requests.get());
+    let cpu = Threads::of(&target.pids)?.since(&cpu_before);
     let used = window.close()?;
     if arguments.by != By::Nothing {
         let last =
@@ -149,7 +149,7 @@ async fn watch(arguments: &Arguments) -> Result<Report> {
         .put("written", written)
         .put("changes", seen.changes.get())
         .put("lost", expected.saturating_sub(seen.changes.get()))
-        .put("requests", seen.requests.get())
+        .put("requests", requests)
         .rate("bytes_per_s", bytes_in + bytes_out, used.seconds)
         .rate("bytes_in_per_s", bytes_in, used.seconds)
         .rate("bytes_out_per_s", bytes_out, used.seconds)

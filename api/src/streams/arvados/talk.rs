@@ -176,7 +176,8 @@ impl Talk {
                 if let Some(identity) = &self.source.identity {
                     identity.reader.touch();
                 }
-                self.say(&json!({})).await?;
+                let signs = self.wire.with_ping(Wire::texts([b"{}".as_slice()]))?;
+                self.wire.line.send(signs, &mut self.source).await?;
             }
             let mut busy = self.hear().await?;
             self.settles = self.settles.filter(|until| *until > Instant::now());

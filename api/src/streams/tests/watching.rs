@@ -104,19 +104,50 @@ async fn a_reader_sleeps_through_what_happens_elsewhere() {
     let mut reading = read(&streams, "w", &[mine], Duration::ZERO);
     assert!(matches!(reading.step(), Step::CaughtUp(_)));
     assert_eq!(reading.step(), Step::Wait(None));
-    // The reader's own beginning has woken it once.
-    reading.wait(None).await;
-    assert_eq!(reading.step(), Step::Wait(None));
     let mut pulses = streams.pulse.clone();
     for _ in 0..20 {
         let head = world.say(other, "elsewhere");
-        pulses.wait_for(|pulse| pulse.head.offset >= head).await.unwrap();
+        timeout(PATIENCE, pulses.wait_for(|pulse| pulse.head.offset >= head)).await.unwrap().unwrap();
         tokio::task::yield_now().await;
         assert!(timeout(Duration::ZERO, reading.wait(None)).await.is_err(), "woken for nothing");
     }
     let newest = world.say(mine, "here");
     timeout(PATIENCE, reading.wait(None)).await.expect("it is told");
     assert!(matches!(reading.step(), Step::Changed(changes, _) if changes == [Change::Moved(mine, newest)]));
+}
+
+#[tokio::test]
+async fn a_reader_that_sleeps_still_knows_at_a_heartbeat_how_far_it_stands() {
+    let world = World::new(1 << 20);
+    let (mine, other) = (world.channel("mine"), world.channel("other"));
+    let streams = world.streams(StreamLimits { heartbeat: Duration::from_millis(20), ..limits() });
+    let mut reading = read(&streams, "w", &[mine], Duration::ZERO);
+    for _ in 0..3 {
+        let head = world.say(other, "elsewhere");
+        let marked = async {
+            loop {
+                match reading.step() {
+                    Step::Checkpoint(at) if at.offset == head => break,
+                    Step::Wait(until) => reading.wait(until).await,
+                    Step::Changed(changes, _) => panic!("nothing of its own has changed: {changes:?}"),
+                    _ => {}
+                }
+            }
+        };
+        timeout(PATIENCE, marked).await.expect("a mark of the newest");
+        // What it is told later is not told again of what was before.
+        let newest = world.say(mine, "here");
+        let told = async {
+            loop {
+                match reading.step() {
+                    Step::Changed(changes, _) => break changes,
+                    Step::Wait(until) => reading.wait(until).await,
+                    _ => {}
+                }
+            }
+        };
+        assert_eq!(timeout(PATIENCE, told).await.expect("it is told"), [Change::Moved(mine, newest)]);
+    }
 }
 
 #[tokio::test]
@@ -139,7 +170,7 @@ async fn a_reader_whose_notice_is_held_back_is_woken_once_however_much_happens()
     let mut woken = 0;
     for _ in 0..20 {
         let head = world.say(mine, "held back");
-        pulses.wait_for(|pulse| pulse.head.offset >= head).await.unwrap();
+        timeout(PATIENCE, pulses.wait_for(|pulse| pulse.head.offset >= head)).await.unwrap().unwrap();
         tokio::task::yield_now().await;
         let Step::Wait(until) = reading.step() else { panic!("it is held back") };
         woken += usize::from(timeout(Duration::ZERO, reading.wait(until)).await.is_ok());
@@ -158,7 +189,6 @@ async fn a_reader_that_finds_the_views_ahead_of_what_is_published_looks_again_wh
     let mut reading = read(&streams, "w", &[mine], Duration::ZERO);
     assert!(matches!(reading.step(), Step::CaughtUp(_)));
     assert_eq!(reading.step(), Step::Wait(None));
-    reading.wait(None).await;
     let newest = world.say(mine, "published");
     timeout(PATIENCE, reading.wait(None)).await.expect("it is told");
     world.apply_at(Timestamp(0), vec![said(other, "not published yet")]);

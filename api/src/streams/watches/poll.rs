@@ -53,15 +53,19 @@ impl Streams {
             Ok(reading) => reading,
             Err(reason) => return reason.into(),
         };
+        let mut is_late = false;
         let (changes, at) = loop {
             match reading.step() {
                 Step::Changed(changes, at) => break (changes, at),
                 Step::CaughtUp(_) | Step::Checkpoint(_) | Step::Heartbeat => {}
                 // The pulse that lets it look is on its way.
                 Step::Wait(until) if !reading.has_looked() => reading.wait(until).await,
+                Step::Wait(_) if is_late => break (Vec::new(), reading.at()),
                 Step::Wait(until) => {
-                    if timeout_at(deadline, reading.wait(until)).await.is_err() {
-                        break (Vec::new(), reading.at());
+                    is_late = timeout_at(deadline, reading.wait(until)).await.is_err();
+                    if is_late {
+                        // So that it can say how far it is true that nothing has changed.
+                        reading.look_again();
                     }
                 }
                 Step::Ended(Bye::Shutdown | Bye::Storage) if reading.has_looked() => {

@@ -10,6 +10,7 @@ use super::readers::Entered;
 use super::set::Change;
 use super::watch::{Readership, Role, Watch};
 use crate::streams::identity::Identity;
+use crate::streams::pulse::Call;
 use crate::streams::{Bye, Ending, Position, Pulse, Reader, Streams};
 
 /// What a transport is to do next.
@@ -49,7 +50,7 @@ pub(in crate::streams) struct Reading {
     pub(super) readership: Readership,
     identity: Identity,
     pulses: watch::Receiver<Pulse>,
-    calls: watch::Receiver<u64>,
+    calls: watch::Receiver<Call>,
     /// From before the first look on, so that no change after it is missed.
     _entered: Entered,
     /// All changes up to here are told.
@@ -70,6 +71,8 @@ pub(in crate::streams) struct Reading {
     beat: u64,
     /// Whether nobody is left who could wake it.
     is_left: bool,
+    /// Whether it was touched since it last looked, so that there may be something to tell.
+    is_dirty: bool,
     /// Whether the views were ahead of the published head when it looked, so that it must look again at the next pulse,
     /// whatever that brings.
     is_behind: bool,
@@ -111,6 +114,7 @@ impl Reading {
             rights_at: Offset::BEGINNING,
             beat,
             is_left: false,
+            is_dirty: false,
             is_behind: false,
         })
     }
@@ -148,6 +152,11 @@ impl Reading {
         self.looked
     }
 
+    /// Has it look at the views in its next step, also if it was told of nothing.
+    pub(super) fn look_again(&mut self) {
+        self.is_dirty = true;
+    }
+
     /// Looks for what ends it at once.
     pub(in crate::streams) fn over(&mut self) -> Option<Bye> {
         let pulse = *self.pulses.borrow();
@@ -157,7 +166,7 @@ impl Reading {
     /// What to do next. All that the step before gave is told.
     pub(in crate::streams) fn step(&mut self) -> Step {
         self.confirm();
-        self.calls.mark_unchanged();
+        self.hear();
         let pulse = *self.pulses.borrow_and_update();
         if let Some(reason) = self.over() {
             return Step::Ended(reason);
@@ -178,9 +187,9 @@ impl Reading {
         }
         let now = Instant::now();
         let held = self.next_at.filter(|next| *next > now);
-        let is_old = self.is_old();
+        let must_look = !self.looked || self.is_dirty || self.is_behind;
         let may_look = held.is_none() || self.streams.ring.rights_at() != self.rights_at;
-        if is_old && may_look {
+        if must_look && may_look {
             match self.look(held.is_some()) {
                 Err(reason) => return Step::Ended(reason),
                 Ok(Some(changes)) => {
@@ -197,7 +206,7 @@ impl Reading {
             }
         }
         if !is_beat {
-            return Step::Wait(held.filter(|_| is_old));
+            return Step::Wait(held.filter(|_| self.is_dirty));
         }
         if self.at.offset > self.told {
             self.told = self.at.offset;
@@ -206,16 +215,20 @@ impl Reading {
         Step::Heartbeat
     }
 
-    /// Whether there may be something that it has not looked at. If not, it is woken by the next news: those that have woken it
-    /// were looked at before they were told.
-    fn is_old(&self) -> bool {
-        let is_old = || !self.looked || self.pulses.borrow().head.offset > self.at.offset;
-        if is_old() {
-            return true;
+    /// Takes note of what it was told. Whoever was not touched since the last look has nothing to look at, so it stands as far
+    /// as all were told.
+    fn hear(&mut self) {
+        // First the call: who was to be touched for what is up to there, was.
+        let all_told = self.calls.borrow_and_update().all_told;
+        if self.readership.touched.has_changed().unwrap_or(true) {
+            self.readership.touched.mark_unchanged();
+            self.is_dirty = true;
         }
-        self.readership.watch.take_news();
-        // What came before that would not wake it any more.
-        is_old()
+        let is_clean = self.looked && !self.is_dirty && !self.is_behind;
+        if is_clean && all_told.offset > self.at.offset {
+            // The views that it saw can have been further.
+            (self.seen, self.at) = (self.seen.max(all_told.offset), all_told);
+        }
     }
 
     /// Looks at the views; none if nothing has changed. Views can be ahead of what is published, for a moment: then the pulse
@@ -225,6 +238,7 @@ impl Reading {
     /// # Errors
     /// Why it is over.
     fn look(&mut self, is_held: bool) -> Result<Option<Vec<Change>>, Bye> {
+        // What is told from now on is told again. Before the views, so that nothing is between.
         self.readership.watch.take_news();
         // Before the views, so that all up to it is in them.
         let head = Position::from(self.streams.log.head());
@@ -240,7 +254,7 @@ impl Reading {
         if is_held && !changes.iter().any(|change| matches!(change, Change::Gone(..))) {
             return Ok(None);
         }
-        (self.looked, self.seen, self.at) = (true, at, head);
+        (self.looked, self.is_dirty, self.seen, self.at) = (true, false, at, head);
         Ok((!changes.is_empty()).then_some(changes))
     }
 
@@ -257,7 +271,7 @@ impl Reading {
     /// Returns when it must look whether it may go on, or what has changed, or when what is held back until then is to be told.
     /// Whoever calls this waits for calls, too, and for pulses if it is behind.
     pub(in crate::streams) async fn woken(&mut self, until: Option<Instant>) {
-        woken(&mut self.readership.touched, until).await;
+        woken(&mut self.readership.touched, &mut self.is_dirty, until).await;
     }
 
     /// Waits until there may be something to do.
@@ -265,12 +279,12 @@ impl Reading {
         tokio::select! {
             called = self.calls.changed() => self.is_left |= called.is_err(),
             changed = self.pulses.changed(), if self.is_behind => self.is_left |= changed.is_err(),
-            () = woken(&mut self.readership.touched, until) => {}
+            () = woken(&mut self.readership.touched, &mut self.is_dirty, until) => {}
         }
     }
 }
 
-async fn woken(touched: &mut watch::Receiver<u64>, until: Option<Instant>) {
+async fn woken(touched: &mut watch::Receiver<u64>, is_dirty: &mut bool, until: Option<Instant>) {
     let held = async {
         match until {
             Some(until) => sleep_until(until).await,
@@ -279,7 +293,7 @@ async fn woken(touched: &mut watch::Receiver<u64>, until: Option<Instant>) {
     };
     tokio::select! {
         // Its sender is part of the watch, which is held.
-        _ = touched.changed() => {}
+        _ = touched.changed() => *is_dirty = true,
         () = held => {}
     }
 }

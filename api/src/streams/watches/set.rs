@@ -131,6 +131,11 @@ impl Set {
         self.0.is_empty()
     }
 
+    /// All of them, the oldest first.
+    pub(super) fn channels(&self) -> impl Iterator<Item = Offset> {
+        self.0.keys().copied()
+    }
+
     /// Whether this channel is in it.
     pub(super) fn has(&self, channel: Offset) -> bool {
         self.0.contains_key(&channel)

@@ -161,6 +161,11 @@ impl Watch {
         self.touched.send_modify(|count| *count += 1);
     }
 
+    /// Shows the channels that are in it.
+    pub(super) fn with_channels<T>(&self, show: impl FnOnce(&mut dyn Iterator<Item = Offset>) -> T) -> T {
+        show(&mut self.lock().set.channels())
+    }
+
     /// Whether one of these channels is in it. Yes if that cannot be told at once: a look too many does no harm.
     pub(super) fn may_have_any(&self, channels: &[Offset]) -> bool {
         match self.state.try_lock() {

@@ -6,6 +6,7 @@ use tokio::sync::{Notify, watch};
 
 use super::super::identity::Identity;
 use super::super::line::{End, Waiter};
+use super::super::pulse::Call;
 use super::super::subscription::Subscription;
 use super::super::{Bye, Pulse};
 use super::flight::Flight;
@@ -33,7 +34,7 @@ pub(super) struct Seats {
     pub(super) all: Vec<Seated>,
     pub(super) watching: Vec<Watching>,
     pub(super) pulses: watch::Receiver<Pulse>,
-    pub(super) calls: watch::Receiver<u64>,
+    pub(super) calls: watch::Receiver<Call>,
     /// Woken when another socket has taken a session.
     pub(super) nudge: Arc<Notify>,
     pub(super) identity: Identity,

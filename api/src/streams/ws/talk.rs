@@ -107,7 +107,8 @@ impl Talk {
             if pulse.beat != self.beat {
                 self.beat = pulse.beat;
                 self.seats.identity.reader.touch();
-                self.send(frames::heartbeat()).await?;
+                let signs = self.wire.with_ping(frames::heartbeat())?;
+                self.send(signs).await?;
             }
             let mut busy = self.hear().await?;
             busy |= self.answer_ready(None).await?;

@@ -182,12 +182,28 @@ impl Wire {
         if self.pings.waits && heard {
             return Err(End::Told(Bye::Slow));
         }
+        self.begin_ping()?;
+        self.line.send(Bytes::from_static(frames::PING_FRAME), waiter).await
+    }
+
+    /// A heartbeat, and behind it a ping that would be due before the next one: one write, and one wake of either side, for both.
+    pub(in crate::streams) fn with_ping(&mut self, heartbeat: Bytes) -> Result<Bytes, End> {
+        let soon = Instant::now() + self.streams.limits.heartbeat;
+        if self.pings.waits || self.pings.sleep.deadline() > soon {
+            return Ok(heartbeat);
+        }
+        self.begin_ping()?;
+        Ok([&*heartbeat, frames::PING_FRAME].concat().into())
+    }
+
+    /// Takes note that a ping is about to be sent.
+    fn begin_ping(&mut self) -> Result<(), End> {
         if self.partial.as_ref().is_some_and(|partial| partial.since.elapsed() >= MESSAGE_WITHIN) {
             return Err(End::Refused(1008, "the message takes too long"));
         }
         self.pings.waits = true;
         self.pings.sleep.as_mut().reset(Instant::now() + self.streams.limits.pong_within);
-        self.line.send(Bytes::from_static(frames::PING_FRAME), waiter).await
+        Ok(())
     }
 
     /// Takes note that the client lives.

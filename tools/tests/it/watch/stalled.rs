@@ -23,9 +23,9 @@ const WRITERS: usize = 16;
 const RECEIVE_BYTES: usize = 4 << 10;
 /// What is kept in memory of the log itself is the same with watchers and without, and little; and nobody is put out as slow here.
 const OPTIONS: [&str; 6] = ["--ring-bytes-max", "1MiB", "--cache-bytes", "8MiB", "--write-timeout", "1h"];
-/// What the watchers may add. A queue of notices, 16 bytes each, would come to more than this from 11,000 writes on, and one of
-/// notices as they are sent from 1,200 on.
-const GROWTH_BYTES_MAX: u64 = 16 << 20;
+/// What the watchers may add. A queue of notices as they are sent, one for each head that was told of, came to 7 MiB with 3,000
+/// writes.
+const GROWTH_BYTES_MAX: u64 = 4 << 20;
 
 /// A watcher that reads when it is asked to.
 enum Watcher {
