@@ -45,16 +45,16 @@ pub(super) struct Subscriptions {
 pub(super) enum NotSubscribed {
     /// The socket has as many as it may have.
     #[error("a connection has at most {SUBSCRIPTIONS_MAX} subscriptions")]
-    TooMany,
+    Full,
     /// Together with the others it names too much.
     #[error("all subscriptions together name {count} values, and {VALUES_IN_ALL_MAX} at most are taken")]
-    TooManyValues {
+    Values {
         /// How many.
         count: usize,
     },
     /// So much was told since that it is not known any more what.
     #[error("this connection was told too much since that event: subscribe on a new one")]
-    TooFarBack,
+    Forgotten,
 }
 
 impl Subscriptions {
@@ -67,16 +67,16 @@ impl Subscriptions {
         bookmarks: bool,
     ) -> Result<u64, NotSubscribed> {
         if self.all.len() >= SUBSCRIPTIONS_MAX {
-            return Err(NotSubscribed::TooMany);
+            return Err(NotSubscribed::Full);
         }
         if after < self.forgotten {
-            return Err(NotSubscribed::TooFarBack);
+            return Err(NotSubscribed::Forgotten);
         }
         // Each may have its beginning besides. None may hide the values of others, which count when it is gone.
         let values = |filter: &Filter| filter.values() + 1;
         let count = values(&filter) + self.all.iter().map(|known| values(&known.filter)).sum::<usize>();
         if count > VALUES_IN_ALL_MAX {
-            return Err(NotSubscribed::TooManyValues { count });
+            return Err(NotSubscribed::Values { count });
         }
         self.count += 1;
         self.all.push(Subscribed { number: self.count, asked: digest(asked), filter, after, bookmarks });

@@ -278,7 +278,7 @@ impl Talk {
         }
         let number = match self.subscriptions.add(&asked, filter, after, bookmarks) {
             Ok(number) => number,
-            Err(NotSubscribed::TooMany) => return Ok(Err((403, NotSubscribed::TooMany.to_string()))),
+            Err(NotSubscribed::Full) => return Ok(Err((403, NotSubscribed::Full.to_string()))),
             Err(error) => return Ok(Err((400, error.to_string()))),
         };
         self.talked.sessions += 1;

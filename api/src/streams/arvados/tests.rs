@@ -240,10 +240,10 @@ proptest! {
                     let after = after.map_or(head, |after| after.index(socket.log.len() + 1) as u64);
                     let added = socket.subscriptions.add(&json!([]), of_sorts(&sorts), Offset(after), false);
                     if live.len() == SUBSCRIPTIONS_MAX {
-                        prop_assert_eq!(added, Err(NotSubscribed::TooMany));
+                        prop_assert_eq!(added, Err(NotSubscribed::Full));
                         continue;
                     }
-                    if added == Err(NotSubscribed::TooFarBack) {
+                    if added == Err(NotSubscribed::Forgotten) {
                         let newest = socket.told.iter().max().copied().unwrap_or(0);
                         prop_assert!(newest > after + 16, "{newest} after {after}");
                         continue;
@@ -294,8 +294,8 @@ fn what_was_told_is_remembered_over_a_bounded_way_and_further_back_is_refused() 
     let looks_back = |subscriptions: &mut Subscriptions, after| {
         subscriptions.add(&json!([]), everything(), Offset(after), false)
     };
-    assert_eq!(looks_back(&mut subscriptions, 0), Err(NotSubscribed::TooFarBack));
-    assert_eq!(looks_back(&mut subscriptions, 900), Err(NotSubscribed::TooFarBack));
+    assert_eq!(looks_back(&mut subscriptions, 0), Err(NotSubscribed::Forgotten));
+    assert_eq!(looks_back(&mut subscriptions, 900), Err(NotSubscribed::Forgotten));
     assert_eq!(looks_back(&mut subscriptions, 990), Ok(2));
 }
 
@@ -318,7 +318,7 @@ fn the_values_of_all_subscriptions_count_whatever_hides_them() {
     let large = filters::read(&Value::Array(conditions), &Origins::default()).unwrap();
     subscriptions.add(&json!([1]), large.clone(), Offset(0), false).unwrap();
     let refused = subscriptions.add(&json!([2]), large, Offset(0), false);
-    assert_eq!(refused, Err(NotSubscribed::TooManyValues { count: 1 + 901 + 901 }));
+    assert_eq!(refused, Err(NotSubscribed::Values { count: 1 + 901 + 901 }));
     assert!(subscriptions.remove(&Which::Number(1)));
     assert!(subscriptions.filters(Offset(0)).unwrap().is_some());
 }
