@@ -144,8 +144,9 @@ impl Talk {
             if pulse.beat != self.beat {
                 self.beat = pulse.beat;
                 self.seats.identity.reader.touch();
+                // One write, and one wake of either side, for all that is a sign of life.
                 let mut signs = Vec::from(frames::heartbeat());
-                // One write, and one wake of either side, for both.
+                signs.extend_from_slice(&self.marks());
                 if self.pings.is_due_within(self.streams.limits.heartbeat) {
                     self.begin_ping()?;
                     signs.extend_from_slice(frames::PING_FRAME);
