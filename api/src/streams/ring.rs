@@ -287,7 +287,7 @@ impl Ring {
         Some(reached)
     }
 
-    /// The channels that the records behind `after`, up to `head`, are about. None if there are more than `most` of them, or if
+    /// The channels that the records behind `after`, up to `head`, are about, in their order. None if there are more than `most` of them, or if
     /// not all of these records are held.
     #[must_use]
     pub fn channels_between(&self, after: Offset, head: Offset, most: usize) -> Option<Vec<Offset>> {
@@ -303,6 +303,7 @@ impl Ring {
             }
             channels.len() <= most
         })?;
+        channels.sort_unstable();
         (channels.len() <= most && reached <= after.next()).then_some(channels)
     }
 

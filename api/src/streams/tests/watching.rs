@@ -96,6 +96,42 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn a_look_at_the_channels_concerned_finds_what_a_look_at_all_finds(
+        dice in proptest::collection::vec(any::<Dice>(), 0..150), batch in 1_usize..9, register_at in 0_usize..60,
+    ) {
+        let history = History::new(&dice);
+        let world = World::empty(1 << 20);
+        let mut sets: Vec<(Offset, Set)> = Vec::new();
+        let mut before = (Offset(0), Offset(0));
+        let mut round = 0;
+        for records in history.records.chunk_by(|one, next| one.0 == next.0) {
+            for records in records.chunks(batch) {
+                world.write_at(records[0].0, records.iter().map(|(_, record)| record.clone()).collect());
+                let views = world.views.read().unwrap();
+                let now = (views.at(), views.memberships().changed_at());
+                round += 1;
+                if round <= register_at || sets.is_empty() {
+                    let id = |channel| ids::show(IdKind::Channel, channel, views.origins());
+                    let wanted: Vec<Wanted> =
+                        views.channels().iter().map(|(channel, _)| Wanted { id: id(channel), since: None }).collect();
+                    let users = history.users.iter().map(|user| user.offset);
+                    sets = users.map(|user| (user, Set::of(&views, user, &wanted).0)).collect();
+                } else {
+                    let known = (now.1 == before.1).then(|| world.ring.channels_between(before.0, now.0, 16)).flatten();
+                    for (user, set) in &mut sets {
+                        let narrow = set.clone().changes(&views, *user, before.0, known.as_deref());
+                        prop_assert_eq!(narrow, set.changes(&views, *user, before.0, None), "{:?}", known);
+                    }
+                }
+                before = now;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_reader_sleeps_through_what_happens_elsewhere() {
     let world = World::new(1 << 20);

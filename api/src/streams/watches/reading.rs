@@ -13,6 +13,11 @@ use crate::streams::identity::Identity;
 use crate::streams::pulse::Call;
 use crate::streams::{Bye, Ending, Position, Pulse, Reader, Streams};
 
+/// Of so many records since the last look the ring is asked which channels they are about, and of so many channels each is
+/// looked for in the watch. Beyond that all channels of the watch are looked at.
+const RECORDS_MAX: u64 = 256;
+const CHANNELS_MAX: usize = 16;
+
 /// What a transport is to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::streams) enum Step {
@@ -179,12 +184,7 @@ impl Reading {
             self.caught_up = true;
             return Step::CaughtUp(self.at);
         }
-        let is_beat = pulse.beat != self.beat;
-        if is_beat {
-            self.beat = pulse.beat;
-            self.identity.reader.touch();
-            self.readership.renew();
-        }
+        let is_beat = self.take_beat(&pulse);
         let now = Instant::now();
         let held = self.next_at.filter(|next| *next > now);
         let must_look = !self.looked || self.is_dirty || self.is_behind;
@@ -208,11 +208,35 @@ impl Reading {
         if !is_beat {
             return Step::Wait(held.filter(|_| self.is_dirty));
         }
-        if self.at.offset > self.told {
-            self.told = self.at.offset;
-            return Step::Checkpoint(self.at);
+        self.take_mark().map_or(Step::Heartbeat, Step::Checkpoint)
+    }
+
+    /// At a heartbeat that its transport gives itself: where the reader stands, if that is news. It then has none in its steps.
+    pub(in crate::streams) fn mark(&mut self) -> Option<Position> {
+        if !self.caught_up || self.readership.over().is_some() {
+            return None;
         }
-        Step::Heartbeat
+        self.hear();
+        let pulse = *self.pulses.borrow();
+        if self.take_beat(&pulse) { self.take_mark() } else { None }
+    }
+
+    /// Whether there is a heartbeat for it, which then was.
+    fn take_beat(&mut self, pulse: &Pulse) -> bool {
+        let is_beat = pulse.beat != self.beat;
+        if is_beat {
+            self.beat = pulse.beat;
+            self.identity.reader.touch();
+            self.readership.renew();
+        }
+        is_beat
+    }
+
+    /// Where it stands, if its client does not know that; it then does.
+    fn take_mark(&mut self) -> Option<Position> {
+        let is_news = self.at.offset > self.told;
+        self.told = self.told.max(self.at.offset);
+        is_news.then_some(self.at)
     }
 
     /// Takes note of what it was told. Whoever was not touched since the last look has nothing to look at, so it stands as far
@@ -242,9 +266,14 @@ impl Reading {
         self.readership.watch.take_news();
         // Before the views, so that all up to it is in them.
         let head = Position::from(self.streams.log.head());
-        let rights_at = self.streams.ring.rights_at();
-        let (at, changes) =
-            self.streams.look(|views| (views.at(), self.readership.changes(views, self.seen)));
+        let (at, rights_at, changes) = self.streams.look(|views| {
+            let (at, rights_at) = (views.at(), views.memberships().changed_at());
+            let may_know =
+                self.looked && rights_at == self.rights_at && at.0.saturating_sub(self.seen.0) <= RECORDS_MAX;
+            let concerned =
+                if may_know { self.streams.ring.channels_between(self.seen, at, CHANNELS_MAX) } else { None };
+            (at, rights_at, self.readership.changes(views, self.seen, concerned.as_deref()))
+        });
         let changes = changes?;
         self.is_behind = at > self.streams.log.head().offset;
         if self.is_behind {

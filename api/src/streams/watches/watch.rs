@@ -263,15 +263,20 @@ impl Readership {
         if self.over_by(&state).is_some() { None } else { Some(Turn(state)) }
     }
 
-    /// What its reader is to be told that has been told all up to `seen`.
+    /// What its reader is to be told that has been told all up to `seen`; `concerned` as in [`Set::changes`].
     ///
     /// # Errors
     /// Why it is over: of what was set since, this reader knows nothing.
-    pub(super) fn changes(&self, views: &Views, seen: Offset) -> Result<Vec<Change>, Bye> {
+    pub(super) fn changes(
+        &self,
+        views: &Views,
+        seen: Offset,
+        concerned: Option<&[Offset]>,
+    ) -> Result<Vec<Change>, Bye> {
         let mut state = self.watch.lock();
         match self.over_by(&state) {
             Some(reason) => Err(reason),
-            None => Ok(state.set.changes(views, self.watch.user, seen)),
+            None => Ok(state.set.changes(views, self.watch.user, seen, concerned)),
         }
     }
 

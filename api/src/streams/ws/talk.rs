@@ -107,7 +107,9 @@ impl Talk {
             if pulse.beat != self.beat {
                 self.beat = pulse.beat;
                 self.seats.identity.reader.touch();
-                let signs = self.wire.with_ping(frames::heartbeat())?;
+                // One write, and one wake of either side, for all that is a sign of life.
+                let signs = [frames::heartbeat(), self.marks()].concat();
+                let signs = self.wire.with_ping(signs.into())?;
                 self.send(signs).await?;
             }
             let mut busy = self.hear().await?;

@@ -92,6 +92,17 @@ impl Talk {
         self.end_reading(place, reason).await
     }
 
+    /// At a heartbeat: where the readers of watches stand, those who do not know it.
+    pub(super) fn marks(&mut self) -> Bytes {
+        let mut all = BytesMut::new();
+        for Watching { name, reading, .. } in &mut self.seats.watching {
+            if let Some(at) = reading.mark() {
+                all.extend_from_slice(&notices::checkpoint(name, reading.epoch(), at));
+            }
+        }
+        all.freeze()
+    }
+
     /// Tells of changes. Returns whether all of them were told: the watch can be set anew or ended meanwhile.
     async fn tell_changes(&mut self, place: usize, changes: &[Change], at: Position) -> Result<bool, End> {
         let origins = self.streams.origins();
