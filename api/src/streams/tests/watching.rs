@@ -304,3 +304,34 @@ async fn no_reader_misses_the_last_change_of_any_of_its_channels_whatever_it_rac
     let told = told.load(Ordering::Relaxed);
     assert!(told >= READERS, "{told}");
 }
+
+#[test]
+fn whoever_goes_on_where_a_notice_stood_is_not_told_of_it_again_however_it_races_with_writes() {
+    const MESSAGES: usize = 3_000;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let world = Arc::new(World::new(1 << 20));
+    let streams = world.streams(without_heartbeats());
+    read(&streams, "w", &[super::CHANNEL], Duration::ZERO);
+    let watch = streams.watches().get(OWNER, "w").unwrap();
+    let writer = {
+        let world = Arc::clone(&world);
+        std::thread::spawn(move || {
+            (0..MESSAGES).fold(Offset::BEGINNING, |_, _| world.say(super::CHANNEL, "x"))
+        })
+    };
+    let (mut place, mut told, mut last) = (Place::BEGINNING, Offset::BEGINNING, None);
+    let mut writer = Some(writer);
+    while last != Some(told) {
+        // As polls do it: each begins anew where the one before has stood.
+        let mut reading = Reading::begin(&streams, Arc::new(Owner), &watch, place, Role::Poll).unwrap();
+        if let Step::Changed(changes, at) = reading.step() {
+            let [Change::Moved(_, offset)] = changes[..] else { panic!("{changes:?}") };
+            assert!(offset > told, "{offset} after {told}");
+            (told, place) = (offset, Place { after: at.offset, ..place });
+        }
+        if writer.as_ref().is_some_and(|writer| writer.is_finished()) {
+            last = writer.take().map(|writer| writer.join().unwrap());
+        }
+    }
+}

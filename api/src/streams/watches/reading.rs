@@ -275,15 +275,19 @@ impl Reading {
             (at, rights_at, self.readership.changes(views, self.seen, concerned.as_deref()))
         });
         let changes = changes?;
-        self.is_behind = at > self.streams.log.head().offset;
+        let published = Position::from(self.streams.log.head());
+        self.is_behind = at > published.offset;
         if self.is_behind {
             return Ok(None);
         }
+        // The place is the one that the views were at: whoever goes on from an earlier one is told the same again.
+        let place = [head, published].into_iter().find(|place| place.offset == at);
+        let place = place.or_else(|| self.streams.ring.position(at)).unwrap_or(head);
         self.rights_at = rights_at;
         if is_held && !changes.iter().any(|change| matches!(change, Change::Gone(..))) {
             return Ok(None);
         }
-        (self.looked, self.is_dirty, self.seen, self.at) = (true, false, at, head);
+        (self.looked, self.is_dirty, self.seen, self.at) = (true, false, at, place);
         Ok((!changes.is_empty()).then_some(changes))
     }
 
