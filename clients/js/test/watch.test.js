@@ -99,8 +99,14 @@ for (const transport of TRANSPORTS) {
   }
 
   test(`by ${transport} a watch that somebody else sets is set again, but not over and over`, async (t) => {
-    const { server, list } = await live({ A: 1 }, { channels: ["A"], transport });
+    // Before it is made, or what it has begun by the real clock could not be stopped by this one.
     t.mock.timers.enable({ apis: ["setTimeout"] });
+    const server = new Watching({ A: 1 });
+    const { list, told } = watched(watch, server, { channels: ["A"], transport });
+    for (let passed = 0; !told.includes("caught up") && passed < 30_000; passed += 100) {
+      t.mock.timers.tick(100);
+      await settle();
+    }
     const waits = [];
     list.addEventListener("status", ({ detail }) => detail.ms && waits.push(detail.ms));
     const bye = control({ type: "bye", reason: "replaced", offset: 1 });

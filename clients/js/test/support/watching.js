@@ -1,6 +1,8 @@
 // A server that keeps watches as the real one does, and misbehaves as a test says: as a `fetch` for the library. Its streams
 // do not care whether they are hung up on: what is put into them comes.
 
+import { afterEach } from "node:test";
+
 import { control, json, problem } from "./fake.js";
 
 /** Beyond every offset that its log has. */
@@ -124,10 +126,22 @@ export function watched(watch, server, options) {
   const told = [];
   const list = watch({ url: "http://chat.example", token: "t", name: "w", fetch: server.fetch, ...options });
   listen(list, told);
+  servers.push(server);
   return { list, told };
 }
 
+/** What a test has made. */
+const servers = [];
+const lists = [];
+
+// A watch that a test has left, and a stream that nobody ends, would keep the program waiting for minutes.
+afterEach(() => {
+  for (const list of lists.splice(0)) list.close();
+  for (const server of servers.splice(0)) server.restart();
+});
+
 export function listen(list, told) {
+  lists.push(list);
   for (const type of ["changed", "gone"]) {
     list.addEventListener(type, ({ detail }) => {
       for (const { channel, offset, why } of detail.channels) told.push(`${channel} ${offset ?? why}`);
