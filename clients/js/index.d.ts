@@ -81,6 +81,32 @@ export type Status = "connecting" | "live" | "waiting" | "ended";
 
 export type EndReason = "closed" | "unauthenticated";
 
+/** What both kinds of targets have in common: listeners know what they are given. No such class is there to be imported. */
+declare class Tells<Events> extends EventTarget {
+  addEventListener<K extends keyof Events & string>(
+    type: K,
+    listener: (event: Events[K]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<K extends keyof Events & string>(
+    type: K,
+    listener: (event: Events[K]) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}
+// Else everything that is declared here could be imported.
+export {};
+
 export interface ClientEvents {
   boot: CustomEvent<{ state: State; reason: BootReason }>;
   change: CustomEvent<{ state: State; events: LogEvent[] }>;
@@ -96,7 +122,7 @@ export interface SendOptions {
   patienceMs?: number;
 }
 
-export class Client extends EventTarget {
+export class Client extends Tells<ClientEvents> {
   /** Undefined until the first boot. */
   readonly state: State | undefined;
   readonly status: Status;
@@ -118,27 +144,6 @@ export class Client extends EventTarget {
    * then. If it was another user who logged in, the state is read anew.
    */
   renew(token?: string): void;
-
-  addEventListener<K extends keyof ClientEvents>(
-    type: K,
-    listener: (event: ClientEvents[K]) => void,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  removeEventListener<K extends keyof ClientEvents>(
-    type: K,
-    listener: (event: ClientEvents[K]) => void,
-    options?: boolean | EventListenerOptions,
-  ): void;
-  removeEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | EventListenerOptions,
-  ): void;
 }
 
 /** Connects, and stays connected until it is closed or the identity is no longer valid. */
@@ -202,7 +207,7 @@ export interface WatchEvents {
   end: CustomEvent<{ reason: WatchEndReason; error?: unknown }>;
 }
 
-export class Watch extends EventTarget {
+export class Watch extends Tells<WatchEvents> {
   readonly name: string;
   readonly status: Status;
   readonly endReason: WatchEndReason | undefined;
@@ -220,27 +225,6 @@ export class Watch extends EventTarget {
   close(): void;
   /** Asks now. Resolved when all that had changed by now is told; rejected when the server could not be asked. */
   check(): Promise<void>;
-
-  addEventListener<K extends keyof WatchEvents>(
-    type: K,
-    listener: (event: WatchEvents[K]) => void,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  removeEventListener<K extends keyof WatchEvents>(
-    type: K,
-    listener: (event: WatchEvents[K]) => void,
-    options?: boolean | EventListenerOptions,
-  ): void;
-  removeEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | EventListenerOptions,
-  ): void;
 }
 
 /** Tells that channels have changed, for whoever reads them by other calls. Nothing has to be read before. */

@@ -17,7 +17,7 @@ use super::shapes::SetWatch;
 use super::streams::Opener;
 use super::{body, idempotency, messages, watch};
 use crate::streams::http::refuse_while_ending;
-use crate::streams::ws::{Finding, Hold, Post, Posted, Ws};
+use crate::streams::ws::{Finding, Hold, Holds, Post, Posted, Ws};
 use crate::vault::Session;
 
 /// How long a key is: 16 bytes in base64.
@@ -66,12 +66,9 @@ pub(super) async fn open(call: Call) -> Result<Response, Problem> {
     let server = Arc::clone(&call.server);
     refuse_while_ending(&server.streams)?;
     let reader = Arc::new(Opener::of(&call)?);
-    let post = Poster {
-        server: Arc::clone(&server),
-        session: Arc::clone(&call.caller()?.session),
-        holder: call.holder(),
-    };
-    let ws = Ws::new(Arc::clone(&server.streams), reader, Arc::new(post));
+    let post = Poster { server: Arc::clone(&server), session: Arc::clone(&call.caller()?.session) };
+    let holds = holds(&server, call.holder());
+    let ws = Ws::new(Arc::clone(&server.streams), reader, Arc::new(post), holds);
     upgrade.answer(move |Opened { socket, head, early, .. }| Box::pin(ws.run(socket, head, early)))
 }
 
@@ -113,7 +110,12 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue>
 struct Poster {
     server: Arc<Server>,
     session: Arc<Session>,
-    holder: Holder,
+}
+
+/// Counts what large messages of this holder's have in memory.
+pub(super) fn holds(server: &Arc<Server>, holder: Holder) -> Holds {
+    let server = Arc::clone(server);
+    Box::new(move || Box::new(server.in_flight.hold(holder)))
 }
 
 impl Post for Poster {
@@ -133,10 +135,6 @@ impl Post for Poster {
     fn unwatch(&self, name: &str) -> Result<(), Problem> {
         live(&self.server, &self.session)?;
         watch::end_of(&self.server, self.session.user, name)
-    }
-
-    fn hold(&self) -> Box<dyn Hold> {
-        Box::new(self.server.in_flight.hold(self.holder))
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Streams;
 use super::control::Bye;
 use super::ended::Tally;
+use crate::http::requests;
 use crate::socket::{Sent, Socket};
 
 /// A write that takes longer than this makes the client a slow one.
@@ -32,6 +33,14 @@ pub(super) enum End {
     Refused(u16, &'static str),
     /// What is just being sent is not to be sent any more.
     Withdrawn,
+}
+
+impl End {
+    /// The log cannot be read as it was written, or what was read is not what it should be.
+    pub(super) fn damaged(error: &dyn std::error::Error) -> End {
+        requests::of_stream(|| tracing::error!(%error, "a stream met damage"));
+        End::Told(Bye::Damaged)
+    }
 }
 
 /// Who waits while a socket is full.

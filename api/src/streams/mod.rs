@@ -46,6 +46,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use metrics::Gauge;
 use roaring::RoaringTreemap;
 use scrollback_log::{Head, Log, Offset, ReadError, Tag};
 use scrollback_projections::facts::FactError;
@@ -147,6 +148,28 @@ struct Known {
     private: Arc<RoaringTreemap>,
 }
 
+/// An open stream, counted until this is dropped.
+struct Counted {
+    streams: Arc<Streams>,
+    open: &'static Gauge,
+}
+
+impl Counted {
+    /// One more, of the kind that this figure counts.
+    fn new(streams: &Arc<Streams>, open: &'static Gauge) -> Counted {
+        streams.open.fetch_add(1, Ordering::Relaxed);
+        open.increment(1);
+        Counted { streams: Arc::clone(streams), open }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.streams.open.fetch_sub(1, Ordering::Relaxed);
+        self.open.decrement(1);
+    }
+}
+
 /// What all streams of a server share.
 pub struct Streams {
     log: Arc<Log>,
@@ -218,6 +241,12 @@ impl Streams {
     #[must_use]
     pub fn watches(&self) -> &Watches {
         &self.watches
+    }
+
+    /// How long a client is told to wait before it comes back: each for a time of its own.
+    fn retry(&self) -> Duration {
+        let StreamLimits { retry_min, retry_max, .. } = self.limits;
+        rand::random_range(retry_min..=retry_max.max(retry_min))
     }
 
     /// At a stop: waits a little, each stream for a time of its own.

@@ -2,15 +2,13 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::chunk::LAST_CHUNK;
 use super::control::Bye;
 use super::line::{End, Line, Waiter};
-use super::{Chunk, Streams};
+use super::{Chunk, Counted, Streams};
 use crate::socket::Socket;
 
 /// How a stream's bytes are delimited.
@@ -27,20 +25,14 @@ pub(super) struct Outlet {
     pub(super) streams: Arc<Streams>,
     pub(super) line: Line,
     framing: Framing,
+    _counted: Counted,
 }
 
 impl Outlet {
     /// On this socket, on which nothing was sent yet of the answer's head.
     pub(super) fn open(streams: Arc<Streams>, socket: Socket, framing: Framing) -> Outlet {
-        streams.open.fetch_add(1, Ordering::Relaxed);
-        streams.figures.sse_open.increment(1);
-        Outlet { line: Line::new(Arc::clone(&streams), socket), streams, framing }
-    }
-
-    /// How long a client is told to wait before it comes back: each for a time of its own.
-    pub(super) fn retry(&self) -> Duration {
-        let limits = &self.streams.limits;
-        rand::random_range(limits.retry_min..=limits.retry_max.max(limits.retry_min))
+        let counted = Counted::new(&streams, &streams.figures.sse_open);
+        Outlet { line: Line::new(Arc::clone(&streams), socket), streams, framing, _counted: counted }
     }
 
     pub(super) fn framed(&self, chunk: &Chunk) -> Bytes {
@@ -82,12 +74,5 @@ impl Outlet {
             bytes.extend_from_slice(LAST_CHUNK);
         }
         self.line.finish(bytes).await;
-    }
-}
-
-impl Drop for Outlet {
-    fn drop(&mut self) {
-        self.streams.open.fetch_sub(1, Ordering::Relaxed);
-        self.streams.figures.sse_open.decrement(1);
     }
 }

@@ -140,8 +140,7 @@ impl Merge {
             let before = pulses.send_replace(pulse).head.offset;
             // Behind the pulse: whoever is woken finds it.
             if pulse.head.offset > before {
-                let news = News::between(&self.ring, before, pulse.head.offset);
-                self.kept.watches.readers.tell(&news);
+                self.kept.watches.readers.tell(|| News::between(&self.ring, before, pulse.head.offset));
             }
             if told == Told::More {
                 calls.send_replace(Call { all_told: pulse.head });

@@ -23,7 +23,6 @@ use super::outlet::{Framing, Outlet};
 use super::resume::Resume;
 use super::subscription::{Step, Subscription};
 use super::{Pulse, Reader, Streams};
-use crate::http::requests;
 use crate::socket::Socket;
 
 /// The `retry` for a client that cannot go on here and should not come back soon.
@@ -91,7 +90,7 @@ impl Running {
     async fn talk(&mut self, resume: Resume, head: Vec<u8>) -> Result<Infallible, End> {
         let Running { source, outlet } = self;
         let retry = match resume {
-            Resume::Ok(_) => outlet.retry(),
+            Resume::Ok(_) => outlet.streams.retry(),
             Resume::Ahead | Resume::OtherHistory => RETRY_ELSEWHERE,
         };
         let bytes_max = outlet.streams.limits.write_bytes_max;
@@ -116,8 +115,7 @@ impl Running {
                 Ok(Step::Wait) => wait(outlet, source).await?,
                 Ok(Step::Ended(reason)) => return outlet.ended(reason).await,
                 Err(error) => {
-                    requests::of_stream(|| tracing::error!(%error, "a stream met damage"));
-                    return Err(End::Told(Bye::Damaged));
+                    return Err(End::damaged(&error));
                 }
             }
         }

@@ -1,7 +1,6 @@
 //! `GET /arvados/v1/logs`: the events by pages.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 use warp::reply::Response;
@@ -10,7 +9,6 @@ use super::super::call::Call;
 use super::super::problem::{Code, Problem};
 use super::super::query::Query;
 use super::super::streams::Opener;
-use crate::streams::StreamError;
 use crate::streams::arvados::list::{self, LIMIT_DEFAULT, LIMIT_MAX, ListError, Listed, Wanted};
 use crate::streams::http::refuse_at_any_end;
 
@@ -106,9 +104,6 @@ impl From<ListError> for Problem {
     fn from(error: ListError) -> Problem {
         match error {
             ListError::Filters(_) => Problem::new(Code::BadFilters, error.to_string()),
-            ListError::Stream(StreamError::Stopping) => {
-                Problem::plain(Code::Draining).retry_after(Duration::from_secs(1))
-            }
             ListError::Stream(error) => error.into(),
             ListError::Event(error) => {
                 tracing::error!(%error, "an event is not what it should be");

@@ -13,15 +13,15 @@ use warp::reply::Response;
 
 use super::call::{Call, Server};
 use super::health;
+use super::identity::Caller;
 use super::in_flight::Holder;
 use super::problem::{Code, Problem};
 use super::reply;
 use super::streams::Opener;
 use super::websocket;
 use crate::streams::Reader;
-use crate::streams::arvados::{Door, Socket};
+use crate::streams::arvados::Socket;
 use crate::streams::http::refuse_at_any_end;
-use crate::streams::ws::Hold;
 
 pub(super) use discovery::document;
 pub(super) use logs::{list, list_by_post};
@@ -48,28 +48,19 @@ pub(super) async fn open(mut call: Call) -> Result<Response, Problem> {
             return Err(Problem::new(Code::BadQuery, detail));
         }
     };
-    let holder = Holder::of(caller.as_ref(), call.address);
-    let reader = caller.map(|caller| Arc::new(Opener::by(&caller.session, &server)) as Arc<dyn Reader>);
-    let doorkeeper = Doorkeeper { server: Arc::clone(&server), holder };
-    let socket = Socket::new(Arc::clone(&server.streams), reader, Arc::new(doorkeeper));
+    let holds = websocket::holds(&server, Holder::of(caller.as_ref(), call.address));
+    let streams = Arc::clone(&server.streams);
+    let reader = caller.map(|caller| reader(&server, &caller));
+    let door = move |token: &str| {
+        server.authenticate_token(Some(token)).ok().map(|caller| self::reader(&server, &caller))
+    };
+    let socket = Socket::new(streams, reader, Box::new(door), holds);
     upgrade.answer(move |opened| Box::pin(socket.run(opened.socket, opened.head, opened.early)))
 }
 
-/// Knows who comes.
-struct Doorkeeper {
-    server: Arc<Server>,
-    holder: Holder,
-}
-
-impl Door for Doorkeeper {
-    fn enter(&self, token: &str) -> Option<Arc<dyn Reader>> {
-        let caller = self.server.authenticate_token(Some(token)).ok()?;
-        Some(Arc::new(Opener::by(&caller.session, &self.server)))
-    }
-
-    fn hold(&self) -> Box<dyn Hold> {
-        Box::new(self.server.in_flight.hold(self.holder))
-    }
+/// Whoever this is, as somebody who reads.
+fn reader(server: &Server, caller: &Caller) -> Arc<dyn Reader> {
+    Arc::new(Opener::by(&caller.session, server))
 }
 
 /// `GET /_health/ping`.

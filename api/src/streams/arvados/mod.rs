@@ -20,4 +20,4 @@ mod talk;
 mod tests;
 
 pub(super) use looked::Looked;
-pub(crate) use talk::{Door, Socket};
+pub(crate) use talk::Socket;

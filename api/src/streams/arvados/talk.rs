@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +14,6 @@ use tokio::time::{Instant, sleep_until};
 use super::ask::{self, Ask, Asked};
 use super::subscriptions::{NotSubscribed, Subscriptions};
 use super::{filters, row};
-use crate::http::requests;
 use crate::socket::Socket as Connection;
 use crate::streams::cut::{Cut, Form, Taken};
 use crate::streams::ended::Talked;
@@ -23,8 +21,8 @@ use crate::streams::identity::Identity;
 use crate::streams::line::{End, Waiter};
 use crate::streams::resume::Resume;
 use crate::streams::subscription::{Step, Subscription};
-use crate::streams::ws::{Due, Hold, Said, Wire, close_code};
-use crate::streams::{Bye, Ending, Pulse, Reader, Streams};
+use crate::streams::ws::{Due, Holds, Said, Wire, close_code, texts};
+use crate::streams::{Bye, Counted, Ending, Pulse, Reader, Streams};
 
 /// How long after a subscription nothing is told: a client that comes back asks for all it had one after the other, each from
 /// the same place, and is to be told all of it in one order.
@@ -36,26 +34,21 @@ const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
 /// The close code for a client that does not.
 const UNAUTHENTICATED: u16 = 4401;
 
-/// What a socket asks of the server around it.
-pub(crate) trait Door: Send + Sync + 'static {
-    /// Whoever this token belongs to.
-    fn enter(&self, token: &str) -> Option<Arc<dyn Reader>>;
-
-    /// Begins to count what large messages of this client have in memory.
-    fn hold(&self) -> Box<dyn Hold>;
-}
+/// Finds whoever a token belongs to.
+pub(crate) type Door = Box<dyn Fn(&str) -> Option<Arc<dyn Reader>> + Send + Sync>;
 
 /// A socket that is about to begin.
 pub(crate) struct Socket {
     streams: Arc<Streams>,
     reader: Option<Arc<dyn Reader>>,
-    door: Arc<dyn Door>,
+    door: Door,
+    holds: Holds,
 }
 
 /// A running one.
 struct Talk {
     streams: Arc<Streams>,
-    door: Arc<dyn Door>,
+    door: Door,
     wire: Wire,
     source: Source,
     subscriptions: Subscriptions,
@@ -121,20 +114,23 @@ impl Waiter for Source {
 
 impl Socket {
     /// One for `reader`; or, if that is none, for whoever the client's first message says.
-    pub(crate) fn new(streams: Arc<Streams>, reader: Option<Arc<dyn Reader>>, door: Arc<dyn Door>) -> Socket {
-        Socket { streams, reader, door }
+    pub(crate) fn new(
+        streams: Arc<Streams>,
+        reader: Option<Arc<dyn Reader>>,
+        door: Door,
+        holds: Holds,
+    ) -> Socket {
+        Socket { streams, reader, door, holds }
     }
 
     /// Sends `head`, the answer's head, and talks until client or server ends it. `early` is what the client has said
     /// before.
     pub(crate) async fn run(self, connection: Connection, head: Vec<u8>, early: Bytes) {
-        let Socket { streams, reader, door } = self;
-        streams.open.fetch_add(1, Ordering::Relaxed);
-        streams.figures.arvados_open.increment(1);
+        let Socket { streams, reader, door, holds } = self;
+        let _counted = Counted::new(&streams, &streams.figures.arvados_open);
         let pulses = streams.pulse.clone();
         let beat = pulses.borrow().beat;
-        let holder = Arc::clone(&door);
-        let wire = Wire::new(Arc::clone(&streams), connection, &early, Box::new(move || holder.hold()));
+        let wire = Wire::new(Arc::clone(&streams), connection, &early, holds);
         let mut talk = Talk {
             wire,
             source: Source { identity: reader.map(Identity::new), way: None, pulses },
@@ -154,13 +150,6 @@ impl Socket {
     }
 }
 
-impl Drop for Talk {
-    fn drop(&mut self) {
-        self.streams.open.fetch_sub(1, Ordering::Relaxed);
-        self.streams.figures.arvados_open.decrement(1);
-    }
-}
-
 impl Talk {
     async fn run(&mut self, head: Bytes) -> Result<Infallible, End> {
         self.wire.line.send(head, &mut self.source).await?;
@@ -176,7 +165,7 @@ impl Talk {
                 if let Some(identity) = &self.source.identity {
                     identity.reader.touch();
                 }
-                let signs = self.wire.with_ping(Wire::texts([b"{}".as_slice()]))?;
+                let signs = self.wire.with_ping(texts([b"{}".as_slice()]))?;
                 self.wire.line.send(signs, &mut self.source).await?;
             }
             let mut busy = self.hear().await?;
@@ -221,7 +210,7 @@ impl Talk {
         let mut answer = Map::new();
         let (status, message) = match ask {
             _ if self.source.identity.is_none() => match ask {
-                Ok(Ask::Authenticate { token }) => match self.door.enter(&token) {
+                Ok(Ask::Authenticate { token }) => match (self.door)(&token) {
                     Some(reader) => {
                         self.source.identity = Some(Identity::new(reader));
                         (200, "authenticated".to_owned())
@@ -294,14 +283,14 @@ impl Talk {
         let from = Subscriptions::earlier(stands.map(|place| place.offset), after);
         let place = match (stands, from) {
             (Some(stands), Some(from)) if stands.offset == from => Some(stands),
-            (_, Some(from)) => self.streams.position(from).await.map_err(|error| damaged(&error))?,
+            (_, Some(from)) => self.streams.position(from).await.map_err(|error| End::damaged(&error))?,
             (_, None) => None,
         };
         // A new way begins by the rights of now: whether some were lost on the old one is seen before it goes.
         let pulse = *self.source.pulses.borrow();
         self.source.check(&pulse).map_err(End::Told)?;
         let filters = match place {
-            Some(place) => self.subscriptions.filters(place.offset).map_err(|error| damaged(&error))?,
+            Some(place) => self.subscriptions.filters(place.offset).map_err(|error| End::damaged(&error))?,
             None => None,
         };
         self.source.way = match (place, filters, &self.source.identity) {
@@ -341,7 +330,7 @@ impl Talk {
             Ok(Step::Ended(Bye::Shutdown)) => Ok(true),
             Ok(Step::Wait) => Ok(false),
             Ok(Step::Ended(reason)) => Err(End::Told(reason)),
-            Err(error) => Err(damaged(&error)),
+            Err(error) => Err(End::damaged(&error)),
         }
     }
 
@@ -349,22 +338,22 @@ impl Talk {
     fn rows(&mut self, taken: &Taken) -> Result<(Bytes, u64), End> {
         let origins = self.streams.origins();
         let mut rows = Vec::with_capacity(taken.events);
-        for event in row::events(&taken.chunk.bare()).map_err(|error| damaged(&error))? {
+        for event in row::events(&taken.chunk.bare()).map_err(|error| End::damaged(&error))? {
             if self.subscriptions.was_told(Offset(event.offset)) {
                 continue;
             }
             self.subscriptions.tell(Offset(event.offset));
             self.told.count += 1;
             self.told.sending = Some(Offset(event.offset));
-            let mut row = event.row(&origins).map_err(|error| damaged(&error))?;
+            let mut row = event.row(&origins).map_err(|error| End::damaged(&error))?;
             row.message_number = Some(self.told.count);
-            rows.push(serde_json::to_vec(&row).map_err(|error| damaged(&error))?);
+            rows.push(serde_json::to_vec(&row).map_err(|error| End::damaged(&error))?);
         }
-        Ok((Wire::texts(rows.iter().map(Vec::as_slice)), rows.len() as u64))
+        Ok((texts(rows.iter().map(Vec::as_slice)), rows.len() as u64))
     }
 
     async fn say(&mut self, message: &Value) -> Result<(), End> {
-        let text = Wire::texts([message.to_string().as_bytes()]);
+        let text = texts([message.to_string().as_bytes()]);
         self.wire.line.send(text, &mut self.source).await
     }
 
@@ -435,9 +424,7 @@ impl Talk {
         match (reason, newest) {
             (Bye::Slow, Some(newest)) => format!("slow consumer: resume from {newest}"),
             (Bye::Shutdown, _) => {
-                let limits = &self.streams.limits;
-                let retry = rand::random_range(limits.retry_min..=limits.retry_max.max(limits.retry_min));
-                format!("shutdown: come back in {} ms", retry.as_millis())
+                format!("shutdown: come back in {} ms", self.streams.retry().as_millis())
             }
             (other, _) => other.code().unwrap_or(other.name()).to_owned(),
         }
@@ -450,10 +437,4 @@ async fn at(time: Option<Instant>) {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
-}
-
-/// The log cannot be read as it was written, or what was read is not what it should be.
-fn damaged(error: &dyn std::error::Error) -> End {
-    requests::of_stream(|| tracing::error!(%error, "a stream met damage"));
-    End::Told(Bye::Damaged)
 }

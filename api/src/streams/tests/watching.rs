@@ -58,6 +58,14 @@ fn read(streams: &Arc<Streams>, name: &str, channels: &[Offset], max_delay: Dura
     Reading::begin(streams, Arc::new(Owner), &watch, Place::BEGINNING, Role::Stream).unwrap()
 }
 
+/// A reader of this channel who has been told all there is, and waits.
+fn at_rest(streams: &Arc<Streams>, channel: Offset) -> Reading {
+    let mut reading = read(streams, "w", &[channel], Duration::ZERO);
+    assert!(matches!(reading.step(), Step::CaughtUp(_)));
+    assert_eq!(reading.step(), Step::Wait(None));
+    reading
+}
+
 /// What a user knows of each channel.
 fn standings(views: &Views, user: Offset) -> BTreeMap<Offset, Offset> {
     let seen = views.channels().iter().filter(|(channel, _)| may_see(views, user, *channel));
@@ -137,9 +145,7 @@ async fn a_reader_sleeps_through_what_happens_elsewhere() {
     let world = World::new(1 << 20);
     let (mine, other) = (world.channel("mine"), world.channel("other"));
     let streams = world.streams(without_heartbeats());
-    let mut reading = read(&streams, "w", &[mine], Duration::ZERO);
-    assert!(matches!(reading.step(), Step::CaughtUp(_)));
-    assert_eq!(reading.step(), Step::Wait(None));
+    let mut reading = at_rest(&streams, mine);
     let mut pulses = streams.pulse.clone();
     for _ in 0..20 {
         let head = world.say(other, "elsewhere");
@@ -222,9 +228,7 @@ async fn a_reader_that_finds_the_views_ahead_of_what_is_published_looks_again_wh
     let world = World::new(1 << 20);
     let (mine, other) = (world.channel("mine"), world.channel("other"));
     let streams = world.streams(without_heartbeats());
-    let mut reading = read(&streams, "w", &[mine], Duration::ZERO);
-    assert!(matches!(reading.step(), Step::CaughtUp(_)));
-    assert_eq!(reading.step(), Step::Wait(None));
+    let mut reading = at_rest(&streams, mine);
     let newest = world.say(mine, "published");
     timeout(PATIENCE, reading.wait(None)).await.expect("it is told");
     world.apply_at(Timestamp(0), vec![said(other, "not published yet")]);

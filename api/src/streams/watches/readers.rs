@@ -100,10 +100,16 @@ impl Readers {
         Entered { readers: Arc::clone(self), number }
     }
 
-    /// Wakes those whom it concerns. The head that has brought it must be published.
-    pub(in crate::streams) fn tell(&self, news: &News) {
-        for Listed { hint, watch } in self.lock().by_number.values() {
-            match news {
+    /// Wakes those whom it concerns; what it is, is only asked if somebody is there. The head that has brought it must be
+    /// published.
+    pub(in crate::streams) fn tell(&self, news: impl FnOnce() -> News) {
+        let all = self.lock();
+        if all.by_number.is_empty() {
+            return;
+        }
+        let news = news();
+        for Listed { hint, watch } in all.by_number.values() {
+            match &news {
                 News::Any => watch.touch(),
                 News::Of(channels) => {
                     let may = channels.iter().any(|channel| hint.may_have(*channel));

@@ -76,7 +76,7 @@ impl WatchSse {
 impl Running {
     async fn talk(&mut self, head: Vec<u8>) -> Result<Infallible, End> {
         let Running { reading, outlet } = self;
-        let hello = frames::hello(reading.epoch(), outlet.streams.log.head().offset, outlet.retry());
+        let hello = frames::hello(reading.epoch(), outlet.streams.log.head().offset, outlet.streams.retry());
         outlet.begin(head, &hello, reading).await?;
         loop {
             consume_budget().await;

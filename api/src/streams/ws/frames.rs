@@ -43,8 +43,8 @@ pub(super) fn text(json: &str) -> Bytes {
     out.into()
 }
 
-/// These messages, each of them JSON.
-pub(super) fn texts<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Bytes {
+/// These messages, each of them JSON, as they are sent in one write.
+pub(in crate::streams) fn texts<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Bytes {
     let mut out = Vec::new();
     for json in messages {
         header(TEXT, json.len(), &mut out);

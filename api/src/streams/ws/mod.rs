@@ -29,7 +29,9 @@ use super::control::Bye;
 use super::watches::{Place, Watch};
 use crate::http::problem::Problem;
 use crate::http::shapes::SetWatch;
+pub(super) use frames::texts;
 pub(crate) use talk::Ws;
+pub(crate) use wire::Holds;
 pub(super) use wire::{Due, Said, Wire};
 
 /// A message on its way: its JSON once it was sent, or why it was not.
@@ -59,9 +61,6 @@ pub(crate) trait Post: Send + Sync + 'static {
 
     /// Ends the watch of this name.
     fn unwatch(&self, name: &str) -> Result<(), Problem>;
-
-    /// Begins to count what large messages of this client have in memory.
-    fn hold(&self) -> Box<dyn Hold>;
 }
 
 /// Memory that is counted until this is dropped.

@@ -8,7 +8,6 @@ mod work;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::{Buf, Bytes};
 use tokio::sync::Notify;
@@ -17,9 +16,9 @@ use tokio::task::coop::consume_budget;
 use super::super::ended::Talked;
 use super::super::identity::Identity;
 use super::super::line::End;
-use super::super::{Bye, Ending, Reader, Streams};
+use super::super::{Bye, Counted, Ending, Reader, Streams};
 use super::seats::Seats;
-use super::wire::{Due, Wire};
+use super::wire::{Due, Holds, Wire};
 use super::{Post, frames, watching};
 use crate::socket::Socket;
 use turn::Advanced;
@@ -30,6 +29,7 @@ pub(crate) struct Ws {
     streams: Arc<Streams>,
     reader: Arc<dyn Reader>,
     post: Arc<dyn Post>,
+    holds: Holds,
 }
 
 /// A running socket.
@@ -47,22 +47,25 @@ struct Talk {
 }
 
 impl Ws {
-    /// One for `reader`, whose messages `post` sends.
+    /// One for `reader`, whose messages `post` sends; `holds` counts what large ones have in memory.
     #[must_use]
-    pub(crate) fn new(streams: Arc<Streams>, reader: Arc<dyn Reader>, post: Arc<dyn Post>) -> Ws {
-        Ws { streams, reader, post }
+    pub(crate) fn new(
+        streams: Arc<Streams>,
+        reader: Arc<dyn Reader>,
+        post: Arc<dyn Post>,
+        holds: Holds,
+    ) -> Ws {
+        Ws { streams, reader, post, holds }
     }
 
     /// Sends `head`, the answer's head, and talks until client or server ends it. `early` is what the client has said
     /// before.
     pub(crate) async fn run(self, socket: Socket, head: Vec<u8>, early: Bytes) {
-        let Ws { streams, reader, post } = self;
-        streams.open.fetch_add(1, Ordering::Relaxed);
-        streams.figures.ws_open.increment(1);
+        let Ws { streams, reader, post, holds } = self;
+        let _counted = Counted::new(&streams, &streams.figures.ws_open);
         let (pulses, calls) = (streams.pulse.clone(), streams.calls.clone());
         let beat = pulses.borrow().beat;
-        let holder = Arc::clone(&post);
-        let wire = Wire::new(Arc::clone(&streams), socket, &early, Box::new(move || holder.hold()));
+        let wire = Wire::new(Arc::clone(&streams), socket, &early, holds);
         let seats = Seats {
             all: Vec::new(),
             watching: Vec::new(),
@@ -85,13 +88,6 @@ impl Ws {
         let Seats { sat_down: sessions, watched: watches, .. } = talk.seats;
         let talked = Talked { sessions, watches, messages: talk.messages };
         talk.wire.line.tally.tell(&end, Some(talked));
-    }
-}
-
-impl Drop for Talk {
-    fn drop(&mut self) {
-        self.streams.open.fetch_sub(1, Ordering::Relaxed);
-        self.streams.figures.ws_open.decrement(1);
     }
 }
 

@@ -31,7 +31,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 const SLOW_CLOSE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Begins to count what large messages of a client have in memory.
-pub(super) type Holds = Box<dyn Fn() -> Box<dyn Hold> + Send + Sync>;
+pub(crate) type Holds = Box<dyn Fn() -> Box<dyn Hold> + Send + Sync>;
 
 /// An open socket.
 pub(in crate::streams) struct Wire {
@@ -151,11 +151,6 @@ impl Wire {
         }
         partial.counted = bytes;
         partial.hold.get_or_insert_with(&self.holds).take(more)
-    }
-
-    /// These messages, each of which is JSON, as they are sent in one write.
-    pub(in crate::streams) fn texts<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Bytes {
-        frames::texts(messages)
     }
 
     /// Waits until the client may have said something that `may_hear`, or until it is time to ask whether it is there, or to

@@ -10,9 +10,7 @@ impl Talk {
     /// Tells the client why the socket ends, session by session and watch by watch.
     pub(super) async fn say_goodbye(&mut self, reason: Bye) {
         let mut bytes = self.finish_work().await;
-        let limits = &self.streams.limits;
-        let retry = (reason == Bye::Shutdown)
-            .then(|| rand::random_range(limits.retry_min..=limits.retry_max.max(limits.retry_min)));
+        let retry = (reason == Bye::Shutdown).then(|| self.streams.retry());
         if self.wire.line.is_torn()
             && let Some(Sending::Session(place)) = self.seats.sending
             && let Some(seated) = self.seats.all.get_mut(place)
