@@ -2,6 +2,7 @@
 //! in `publish.rs`.
 
 use clap::ValueEnum;
+use memchr::memmem;
 
 use super::Target;
 use crate::client::{Identity, leading_number, request};
@@ -19,6 +20,8 @@ pub(crate) enum Dialect {
     Scrollback,
     /// Scrollback's sessions over WebSocket, one on each socket.
     ScrollbackWs,
+    /// Scrollback's socket for Arvados' clients. An event is known by its offset, which is its `id`.
+    Arvados,
     /// nginx with nchan, configured as in `peers/nchan.conf`: Server-Sent Events. Its ids say nothing about order or
     /// completeness, so an event is known by a number that the driver puts at the start of its text.
     Nchan,
@@ -36,6 +39,12 @@ impl Dialect {
         match self {
             Self::Scrollback => self.filtered(target, resume_point, None),
             Self::ScrollbackWs => self.filtered(target, resume_point, None),
+            Self::Arvados => {
+                let mut then = Vec::new();
+                ws::text(&mut then, br#"{"method":"subscribe"}"#);
+                let request = ws::upgrade("/websocket", Identity::Bearer(&target.token));
+                Opening { request, then, protocol: Protocol::Messages }
+            }
             // nginx picks its kind of stream by this header.
             Self::Nchan => Opening {
                 request: b"GET /sub HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n"
@@ -81,18 +90,22 @@ impl Dialect {
         match self {
             Self::Scrollback if event.name == b"checkpoint" => None,
             Self::Scrollback | Self::ScrollbackWs => leading_number(event.id),
+            Self::Arvados => {
+                let at = memmem::find(event.data, b"\"id\":")? + b"\"id\":".len();
+                leading_number(&event.data[at..])
+            }
             Self::Nchan | Self::NchanWs | Self::Nats | Self::Redis => leading_number(event.data),
         }
     }
 
     /// Whether these numbers rise along the stream: numbers given at sending rise only per connection.
     pub(crate) fn ordered(self) -> bool {
-        matches!(self, Self::Scrollback | Self::ScrollbackWs)
+        matches!(self, Self::Scrollback | Self::ScrollbackWs | Self::Arvados)
     }
 
     /// Whether a stream that is open misses nothing from then on, or only after its first event.
     pub(crate) fn says_hello(self) -> bool {
-        !matches!(self, Self::Nchan | Self::NchanWs)
+        !matches!(self, Self::Nchan | Self::NchanWs | Self::Arvados)
     }
 
     /// What the bytes of each event begin with that is not its own.

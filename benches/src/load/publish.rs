@@ -50,9 +50,11 @@ impl Publisher {
         destinations: Rc<[Destination]>,
     ) -> Result<Self> {
         let wire = match dialect {
-            Dialect::Scrollback | Dialect::ScrollbackWs | Dialect::Nchan | Dialect::NchanWs => {
-                Wire::Http { client: Client::connect(addr).await?, dialect, destinations }
-            }
+            Dialect::Scrollback
+            | Dialect::ScrollbackWs
+            | Dialect::Arvados
+            | Dialect::Nchan
+            | Dialect::NchanWs => Wire::Http { client: Client::connect(addr).await?, dialect, destinations },
             Dialect::Nats => {
                 let (request, then) = (ws::upgrade("/", Identity::Nobody), nats::connect().into_bytes());
                 let opening = Opening { request, then, protocol: Protocol::Nats };

@@ -14,8 +14,8 @@ use crate::support::latency::must_be_within;
 use crate::support::server::{PROCESS_WAIT, Server};
 use crate::support::ws::{Gone, Ws};
 
-/// How many threads they come back on.
-const COMING_BACK: usize = 64;
+/// How many threads they come back on. So many, because one of Arvados' clients is told nothing at first, for 200 ms.
+const COMING_BACK: usize = 256;
 
 /// Something open, in one of three ways.
 enum Open {

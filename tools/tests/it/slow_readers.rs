@@ -1,5 +1,5 @@
-//! Readers of streams and sessions that take a kilobyte a second, many beside some that take all, while much is written: each
-//! slow one is ended with a reason and a place to go on from, costs little until then, and nobody else notices.
+//! Readers of streams, of sessions and of Arvados' protocol that take a kilobyte a second, many beside some that take all, while
+//! much is written: each slow one is ended with a reason and a place to go on from, costs little until then, and nobody else notices.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use crate::support::events::{Events, offset_of};
 use crate::support::latency::{Latencies, must_be_within};
 use crate::support::raw_ws;
 use crate::support::server::Server;
-use crate::support::ws::{Ws, upgrade};
+use crate::support::ws::{Gone, Ws, upgrade, upgrade_of};
 
 /// What a slow reader takes in a second, in pieces.
 const SLOW_BYTES: usize = 1_000;
@@ -29,10 +29,44 @@ const BODY_BYTES: usize = 400;
 const TICK: Duration = Duration::from_millis(20);
 /// One message of so many is one whose way is timed.
 const PROBE_EVERY: u64 = 10;
+const ARVADOS: &str = "/websocket";
 /// A test that takes longer ends slow readers not at all.
 const WAIT_MAX: Duration = Duration::from_secs(90);
 /// What a slow reader may cost.
 const BYTES_EACH_MAX: u64 = 192 << 10;
+
+/// What is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Stream,
+    Session,
+    Arvados,
+}
+
+impl Kind {
+    fn of(n: usize) -> Self {
+        [Self::Stream, Self::Session, Self::Arvados][n % 3]
+    }
+
+    /// What is asked to read it.
+    fn request(self) -> Request {
+        match self {
+            Self::Stream => Request::get("/api/events?resume_point=now"),
+            Self::Session => upgrade(),
+            Self::Arvados => upgrade_of(ARVADOS),
+        }
+    }
+
+    /// What is said on the socket, once there is one, by somebody who knows all up to `known`.
+    fn opening(self, known: u64) -> Option<Value> {
+        match self {
+            Self::Stream => None,
+            // A window that never is the reason why nothing comes.
+            Self::Session => Some(json!({"type": "open", "resume_point": "now", "window": 65_536})),
+            Self::Arvados => Some(json!({"method": "subscribe", "last_log_id": known})),
+        }
+    }
+}
 
 /// Writes so many messages a second until all is over, and notes when which was asked for.
 struct Writer<'a> {
@@ -86,25 +120,40 @@ fn read_well(
         }
     };
     let wait = Duration::from_millis(100);
-    if n.is_multiple_of(2) {
-        let mut stream = Events::open(client, "?resume_point=now", None);
-        while !over.load(Ordering::SeqCst) {
-            if let Ok(frame) = stream.try_next(wait) {
-                assert_ne!(frame.kind, "bye", "{}", frame.data);
-                if let Some((_, body)) = frame.data.split_once("\"body\":\"") {
-                    note(body);
+    match Kind::of(n) {
+        Kind::Stream => {
+            let mut stream = Events::open(client, "?resume_point=now", None);
+            while !over.load(Ordering::SeqCst) {
+                if let Ok(frame) = stream.try_next(wait) {
+                    assert_ne!(frame.kind, "bye", "{}", frame.data);
+                    if let Some((_, body)) = frame.data.split_once("\"body\":\"") {
+                        note(body);
+                    }
                 }
             }
         }
-    } else {
-        let mut socket = Ws::open(client);
-        let session = socket.session_id(json!({"resume_point": "now"}));
-        while !over.load(Ordering::SeqCst) {
-            let Ok(message) = socket.try_next(wait) else { continue };
-            assert_ne!(message["type"], "bye", "{message}");
-            if message["type"] == "events" {
-                message["events"].as_array().unwrap().iter().for_each(|event| note(&text(event, "body")));
-                socket.ack(&session, offset_of(&text(&message, "resume_token")));
+        Kind::Session => {
+            let mut socket = Ws::open(client);
+            let session = socket.session_id(json!({"resume_point": "now"}));
+            while !over.load(Ordering::SeqCst) {
+                let Ok(message) = socket.try_next(wait) else { continue };
+                assert_ne!(message["type"], "bye", "{message}");
+                if message["type"] == "events" {
+                    message["events"].as_array().unwrap().iter().for_each(|event| note(&text(event, "body")));
+                    socket.ack(&session, offset_of(&text(&message, "resume_token")));
+                }
+            }
+        }
+        Kind::Arvados => {
+            let mut socket = Ws::try_open_at(client, ARVADOS).unwrap().expect("a socket");
+            socket.say(&json!({"method": "subscribe"}));
+            while !over.load(Ordering::SeqCst) {
+                match socket.try_next(wait) {
+                    Ok(row) => {
+                        row["properties"]["new_attributes"]["body"].as_str().into_iter().for_each(note)
+                    }
+                    Err(gone) => assert_eq!(gone, Gone::Silent, "{}", socket.reason),
+                }
             }
         }
     }
@@ -113,33 +162,33 @@ fn read_well(
 /// Somebody who takes a little at a time.
 struct SlowReader {
     stream: TcpStream,
-    by_socket: bool,
+    kind: Kind,
+    /// What was there when it came.
+    known: u64,
     bytes: Vec<u8>,
 }
 
 impl SlowReader {
     fn begin(n: usize, client: &Client) -> Self {
+        let known = number(&client.clone().get("/api/boot?messages=0").ok(200), "resume_point");
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(RECEIVE_BYTES).unwrap();
         socket.connect(&client.address.get().into()).unwrap();
-        let by_socket = n.is_multiple_of(2);
+        let kind = Kind::of(n);
         let mut stream: TcpStream = socket.into();
-        let request = if by_socket { upgrade() } else { Request::get("/api/events?resume_point=now") };
-        stream.write_all(&request.encode(client.address.clone(), &client.identity)).unwrap();
+        stream.write_all(&kind.request().encode(client.address.clone(), &client.identity)).unwrap();
         let mut bytes = Vec::new();
-        if by_socket {
+        if let Some(opening) = kind.opening(known) {
             // Nobody may say anything before the upgrade is there.
             let mut byte = [0];
             while !bytes.ends_with(b"\r\n\r\n") {
                 stream.read_exact(&mut byte).unwrap();
                 bytes.extend_from_slice(&byte);
             }
-            // A window that never is the reason why nothing comes.
-            let open = json!({"type": "open", "resume_point": "now", "window": 65_536});
-            stream.write_all(&raw_ws::text(&open.to_string())).unwrap();
+            stream.write_all(&raw_ws::text(&opening.to_string())).unwrap();
         }
         stream.set_nonblocking(true).unwrap();
-        Self { stream, by_socket, bytes }
+        Self { stream, kind, known, bytes }
     }
 
     fn take_a_little(&mut self) {
@@ -149,8 +198,8 @@ impl SlowReader {
         }
     }
 
-    /// Takes all that was still on its way, and gives everything that it was told.
-    fn finish(mut self) -> Vec<Value> {
+    /// Takes all that was still on its way, and gives everything that it was told, why a socket was closed included.
+    fn finish(mut self) -> Told {
         self.stream.set_nonblocking(false).unwrap();
         self.stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
         // The server waits for a socket's client to close it, too.
@@ -160,11 +209,19 @@ impl SlowReader {
         let end = self.bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
         let head = String::from_utf8_lossy(&self.bytes[..end]).into_owned();
         let mut bytes = self.bytes.split_off(end);
-        if self.by_socket {
+        let (kind, known) = (self.kind, self.known);
+        if kind != Kind::Stream {
             assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-            let frames = std::iter::from_fn(|| raw_ws::take(&mut bytes));
-            let texts: Vec<raw_ws::Got> = frames.filter(|frame| frame.opcode == raw_ws::TEXT).collect();
-            return texts.iter().map(|frame| serde_json::from_slice(&frame.payload).unwrap()).collect();
+            let frames: Vec<raw_ws::Got> = std::iter::from_fn(|| raw_ws::take(&mut bytes)).collect();
+            let texts = frames.iter().filter(|frame| frame.opcode == raw_ws::TEXT);
+            let messages = texts.map(|frame| serde_json::from_slice(&frame.payload).unwrap()).collect();
+            let close = frames.into_iter().rfind(|frame| frame.opcode == raw_ws::CLOSE);
+            return Told {
+                kind,
+                known,
+                messages,
+                close: close.map(|frame| frame.payload).unwrap_or_default(),
+            };
         }
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         let mut whole = Vec::new();
@@ -176,28 +233,48 @@ impl SlowReader {
         }
         let whole = String::from_utf8(whole).unwrap();
         let data = whole.split("\n\n").filter_map(|frame| frame.split_once("data: "));
-        data.map(|(_, data)| serde_json::from_str(data).unwrap()).collect()
+        let messages = data.map(|(_, data)| serde_json::from_str(data).unwrap()).collect();
+        Told { kind, known, messages, close: Vec::new() }
     }
 }
 
-/// What a slow reader was shown, and where it was told to go on.
-fn judge(told: &[Value], log: &[u64]) -> String {
+/// What a slow reader was told.
+struct Told {
+    kind: Kind,
+    known: u64,
+    messages: Vec<Value>,
+    /// Of a socket: the code and the reason.
+    close: Vec<u8>,
+}
+
+/// Checks that a slow reader was shown everything up to where it was told to go on, and gives that place: a resume token, or of
+/// Arvados' protocol an offset.
+fn judge(told: &Told, log: &[u64]) -> String {
     let mut shown: Vec<u64> = Vec::new();
     let mut from = None;
-    for message in told {
+    for message in &told.messages {
         match message["type"].as_str().unwrap_or("") {
             "hello" => from = Some(offset_of(&text(message, "resume_token"))),
             "events" => {
                 shown.extend(message["events"].as_array().unwrap().iter().map(|e| number(e, "offset")))
             }
             _ if message.get("event").is_some() => shown.push(number(message, "offset")),
+            _ if message.get("msgID").is_some() => shown.push(number(message, "id")),
             _ => {}
         }
     }
-    let bye = told.last().expect("a goodbye");
-    assert_eq!((&bye["type"], &bye["reason"]), (&json!("bye"), &json!("slow")), "{bye}");
-    let token = text(bye, "resume_token");
-    let stands = offset_of(&token);
+    let place = if told.kind == Kind::Arvados {
+        from = Some(told.known);
+        let (code, reason) = told.close.split_at_checked(2).expect("a code");
+        assert_eq!(code, 4008_u16.to_be_bytes());
+        let reason = str::from_utf8(reason).expect("a reason");
+        reason.strip_prefix("slow consumer: resume from ").expect(reason).to_owned()
+    } else {
+        let bye = told.messages.last().expect("a goodbye");
+        assert_eq!((&bye["type"], &bye["reason"]), (&json!("bye"), &json!("slow")), "{bye}");
+        text(bye, "resume_token")
+    };
+    let stands = offset_of(&place);
     let from = from.expect("a hello");
     let wanted: Vec<u64> = log.iter().copied().filter(|offset| *offset > from && *offset <= stands).collect();
     assert!(
@@ -206,7 +283,7 @@ fn judge(told: &[Value], log: &[u64]) -> String {
         wanted.len(),
         shown.len()
     );
-    token
+    place
 }
 
 fn ended_as_slow(client: &mut Client) -> u64 {
@@ -271,7 +348,7 @@ fn slow_readers_are_told_and_ended_and_cost_little_and_nobody_else_notices() {
     let each = most.saturating_sub(before) / slow as u64;
     let ratio = loaded.p99() / calm.p99();
     eprintln!(
-        "{slow} slow readers beside {good} good ones, {rate} messages a second, {} in all: ended within {held:.1} s, {} KiB each; \
+        "{slow} slow readers (a third streams, sessions and Arvados' sockets each) beside {good} good ones, {rate} messages a second, {} in all: ended within {held:.1} s, {} KiB each; \
          good ones' p99 {:.1} ms in {} before, {:.1} ms in {} meanwhile: {ratio:.2} times",
         written.load(Ordering::SeqCst),
         each >> 10,

@@ -30,7 +30,7 @@ use super::call::Call;
 use super::problem::{Code, MEDIA_TYPE, Problem, ProblemBody};
 use super::routes::{ROUTES, Route};
 use super::{health, reply, shapes};
-use calls::{CALLS, Described, Effect};
+use calls::{Described, Effect};
 
 /// The name of the scheme for the cookie.
 const COOKIE: &str = "cookie";
@@ -52,7 +52,7 @@ fn build() -> OpenApi {
     let mut paths = PathsBuilder::new();
     let mut items: BTreeMap<String, Vec<(HttpMethod, Operation)>> = BTreeMap::new();
     for route in ROUTES {
-        if let Some(described) = CALLS.iter().find(|call| describes(call, route)) {
+        if let Some(described) = calls::all().find(|call| describes(call, route)) {
             items
                 .entry(route.path.template())
                 .or_default()
@@ -139,8 +139,7 @@ fn components() -> Components {
         components.schemas.insert(name.to_owned(), schema);
     }
     for route in ROUTES {
-        for codes in CALLS
-            .iter()
+        for codes in calls::all()
             .filter(|call| describes(call, route))
             .flat_map(|call| problems(route, call).into_values())
         {
@@ -339,18 +338,18 @@ mod tests {
     #[test]
     fn every_call_is_described_and_every_described_call_is_served() {
         let served: BTreeSet<_> = ROUTES.iter().map(|route| (route.path.template(), route.method)).collect();
-        let described: BTreeSet<_> = CALLS.iter().map(|call| (call.path.to_owned(), call.method)).collect();
+        let described: BTreeSet<_> = calls::all().map(|call| (call.path.to_owned(), call.method)).collect();
         assert_eq!(served, described);
         for route in ROUTES {
             let template = route.path.template();
-            let call = CALLS.iter().find(|call| describes(call, route)).unwrap();
+            let call = calls::all().find(|call| describes(call, route)).unwrap();
             assert_eq!(call.body.is_some(), route.takes_body, "{template}");
             let queries = call.parameters.iter().any(|(_, place, ..)| place() == ParameterIn::Query);
             assert_eq!(queries, route.takes_query, "{template}");
             assert_eq!(call.variables.len(), route.path.names().count(), "{template}");
         }
-        let ids: BTreeSet<_> = CALLS.iter().map(|call| call.id).collect();
-        assert_eq!(ids.len(), CALLS.len(), "each has an id of its own");
+        let ids: BTreeSet<_> = calls::all().map(|call| call.id).collect();
+        assert_eq!(ids.len(), calls::all().count(), "each has an id of its own");
     }
 
     #[test]
@@ -418,7 +417,7 @@ mod tests {
             let row = format!("| {} | `{}` |", code.status(), code.name());
             assert!(text.contains(&row), "the table of problems lacks {row}");
         }
-        for call in CALLS {
+        for call in calls::all() {
             let path = [("{id}", "ID"), ("{token}", "TOKEN"), ("{user}", "USER"), ("{name}", "NAME")];
             let path =
                 path.iter().fold(call.path.to_owned(), |path, (name, shown)| path.replace(name, shown));
