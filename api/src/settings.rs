@@ -134,6 +134,14 @@ pub struct StreamLimits {
     pub coalesce: Duration,
 }
 
+impl StreamLimits {
+    /// The time between heartbeats as clients are told it: in seconds, and at least one.
+    #[must_use]
+    pub fn heartbeat_seconds(&self) -> u64 {
+        self.heartbeat.as_secs() + u64::from(self.heartbeat.subsec_nanos() > 0)
+    }
+}
+
 /// What the store may use.
 #[derive(Clone, Debug)]
 pub struct StorageLimits {

@@ -98,7 +98,7 @@ fn look_around(server: &Server, views: &Views, user: Offset) -> Result<State, Pr
         },
         resume_point: views.at().0,
         resume_token: String::new(),
-        heartbeat: server.node.settings.streams.heartbeat.as_secs(),
+        heartbeat: server.node.settings.streams.heartbeat_seconds(),
         users: users.collect(),
         channels: channels::seen(views, user),
     })

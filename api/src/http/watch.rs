@@ -222,7 +222,7 @@ fn shown<'a>(
         max_delay_ms: u64::try_from(kept.options.max_delay.as_millis()).unwrap_or(u64::MAX),
         lease_s: kept.options.lease.as_secs(),
         left_s: kept.left.as_secs(),
-        heartbeat: server.node.settings.streams.heartbeat.as_secs(),
+        heartbeat: server.node.settings.streams.heartbeat_seconds(),
         status,
     }
 }

@@ -1,12 +1,15 @@
 // A connection can be dead without anybody saying so. The server says something at every heartbeat; who hears nothing for
 // several of them hangs up.
 
+/** The least silence that means something: a heartbeat can be short, and its whole seconds are rounded. */
+const SILENCE_LEAST_MS = 2000;
+
 /** Heartbeats that may be missed. */
 export const HEARTBEATS = 3;
 
 /** What an iterator gives, with a bound on the silence before each; it is aborted and this throws when it was too long. */
 export async function* withoutSilence(source, heartbeatSeconds, abort) {
-  const longest = HEARTBEATS * heartbeatSeconds * 1000;
+  const longest = Math.max(HEARTBEATS * heartbeatSeconds * 1000, SILENCE_LEAST_MS);
   try {
     for (;;) {
       let timer;

@@ -81,4 +81,6 @@ test("a setting that is dropped tells nothing more, hangs up, and is not due any
 test("settings are relied upon for the interval at most, and not all for as long", () => {
   assert.equal(reliedUponMs(300_000, () => 0), 300_000);
   assert.equal(reliedUponMs(300_000, () => 1), 225_000);
+  // A timer of more than 31 bits would ring at once.
+  assert.equal(reliedUponMs(Infinity, () => 0), 2 ** 31 - 1);
 });

@@ -13,6 +13,7 @@ mod schema;
 mod serving;
 mod starts;
 mod threads;
+mod watch_times;
 mod watching;
 
 use std::sync::{Arc, Mutex, RwLock};

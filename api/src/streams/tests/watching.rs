@@ -24,7 +24,7 @@ use crate::streams::watches::{Options, Place, Set, Wanted};
 use crate::streams::{Reader, Streams};
 
 /// Somebody whose identity never ends.
-struct Owner;
+pub(super) struct Owner;
 
 impl Reader for Owner {
     fn is_live(&self) -> bool {
@@ -39,12 +39,12 @@ impl Reader for Owner {
 }
 
 /// Nothing but what a reader is told of can wake it.
-fn without_heartbeats() -> StreamLimits {
+pub(super) fn without_heartbeats() -> StreamLimits {
     StreamLimits { heartbeat: Duration::from_secs(24 * 3_600), ..limits() }
 }
 
 /// A reader of these channels, who knows them as they stand.
-fn read(streams: &Arc<Streams>, name: &str, channels: &[Offset], max_delay: Duration) -> Reading {
+pub(super) fn read(streams: &Arc<Streams>, name: &str, channels: &[Offset], max_delay: Duration) -> Reading {
     let set = streams.look(|views| {
         let id = |channel: &Offset| ids::show(IdKind::Channel, *channel, views.origins());
         let wanted: Vec<Wanted> =

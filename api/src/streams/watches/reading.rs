@@ -60,7 +60,7 @@ pub(in crate::streams) struct Reading {
     _entered: Entered,
     /// All changes up to here are told.
     seen: Offset,
-    /// The published head when the views were last looked at.
+    /// The published head when the views were last looked at; where it began before that.
     at: Position,
     /// The same of the look whose changes are all told.
     given: Position,
@@ -102,6 +102,8 @@ impl Reading {
         let entered = streams.watches.readers.enter(watch);
         let pulses = streams.pulse.clone();
         let beat = pulses.borrow().beat;
+        // Whoever stands further back than the ring reaches is told all again if it is over before they were told anything.
+        let given = streams.ring.position(after).unwrap_or(Position::BEGINNING);
         Ok(Reading {
             streams: Arc::clone(streams),
             readership,
@@ -110,8 +112,8 @@ impl Reading {
             calls: streams.calls.clone(),
             _entered: entered,
             seen: after,
-            at: Position::BEGINNING,
-            given: Position::BEGINNING,
+            at: given,
+            given,
             told: after,
             looked: false,
             caught_up: false,
@@ -124,7 +126,8 @@ impl Reading {
         })
     }
 
-    /// Where a reader stands that has been told what all steps before the newest have given; the beginning before that.
+    /// Where a reader stands that has been told what all steps before the newest have given; before that where it began, if
+    /// the ring reaches back so far.
     pub(in crate::streams) fn given(&self) -> Position {
         self.given
     }

@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
@@ -17,7 +16,7 @@ use super::{CHANGES_MAX, frames};
 use crate::socket::Socket;
 use crate::streams::line::{End, Waiter};
 use crate::streams::outlet::{Framing, Outlet};
-use crate::streams::{Bye, Position, Reader, Streams, control};
+use crate::streams::{Bye, Chunk, Position, Reader, Streams, control};
 
 /// A stream that is about to begin.
 pub struct WatchSse {
@@ -82,10 +81,10 @@ impl Running {
             consume_budget().await;
             match reading.step() {
                 Step::Changed(changes, at) => tell(outlet, reading, &changes, at).await?,
-                Step::CaughtUp(at) => outlet.send(&control::caught_up(at), reading).await?,
+                Step::CaughtUp(at) => tell_one(outlet, reading, &control::caught_up(at)).await?,
                 Step::Checkpoint(at) => {
                     let checkpoint = frames::checkpoint(reading.epoch(), at);
-                    outlet.send(&checkpoint, reading).await?;
+                    tell_one(outlet, reading, &checkpoint).await?;
                 }
                 Step::Heartbeat => {
                     let heartbeat = outlet.streams.heartbeat.clone();
@@ -98,7 +97,7 @@ impl Running {
     }
 }
 
-/// Tells of changes, each part only while the watch is as it was: whoever sets it anew or ends it is told when no more comes.
+/// Tells of changes, in parts.
 async fn tell(
     outlet: &mut Outlet,
     reading: &mut Reading,
@@ -108,30 +107,28 @@ async fn tell(
     let (epoch, origins) = (reading.epoch(), outlet.streams.origins());
     let mut parts = changes.chunks(CHANGES_MAX).peekable();
     while let Some(part) = parts.next() {
-        let chunk = frames::changed(epoch, part, at, parts.peek().is_none(), &origins);
-        let mut bytes = outlet.framed(&chunk);
         let is_last = parts.peek().is_none();
-        let begun = reading.by_right(|| outlet.line.begin(&mut bytes));
-        let sent = match begun {
-            Some(begun) => begun? || go_on(outlet, reading, bytes, is_last).await?,
-            None => false,
-        };
-        if !sent {
-            // Not all of it is told, so that is the end, and not one step more.
-            return Err(End::Told(reading.over().unwrap_or(Bye::Replaced)));
+        let told = tell_one(outlet, reading, &frames::changed(epoch, part, at, is_last, &origins)).await;
+        if is_last && told.is_err() && outlet.line.is_torn() {
+            // Whoever is ended in the middle of the last of a notice still gets all of it.
+            reading.confirm();
         }
+        told?;
         outlet.line.tally.events += part.len() as u64;
     }
     Ok(())
 }
 
-/// Sends the rest of what was begun; if that is the last of a notice, whoever is ended meanwhile still gets all of it.
-async fn go_on(outlet: &mut Outlet, reading: &mut Reading, rest: Bytes, is_last: bool) -> Result<bool, End> {
-    let sent = outlet.line.go_on(rest, reading).await;
-    if is_last && sent.is_err() && outlet.line.is_torn() {
-        reading.confirm();
-    }
-    sent
+/// Sends one frame, which is begun only while the watch is as it was: whoever sets it anew or ends it is answered when no more
+/// comes. If it is not sent, that is the end, and not one step more.
+async fn tell_one(outlet: &mut Outlet, reading: &mut Reading, chunk: &Chunk) -> Result<(), End> {
+    let mut bytes = outlet.framed(chunk);
+    let begun = reading.by_right(|| outlet.line.begin(&mut bytes));
+    let sent = match begun {
+        Some(begun) => begun? || outlet.line.go_on(bytes, reading).await?,
+        None => false,
+    };
+    if sent { Ok(()) } else { Err(End::Told(reading.over().unwrap_or(Bye::Replaced))) }
 }
 
 /// Waits until there may be something to do, or the client goes away.

@@ -26,7 +26,7 @@ const SMALL_BYTES_MAX: usize = 8 << 10;
 /// How long a message may take to come, looked at as often as a ping is due.
 const MESSAGE_WITHIN: Duration = Duration::from_secs(30);
 /// How long a client that was told of the end may take to close the socket from its side; and one that was told that it is
-/// slow, to have read that.
+/// slow, to have read that. One that does not answer a ping is not waited for so long: it is hardly there.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 const SLOW_CLOSE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -58,6 +58,8 @@ struct Pings {
     sleep: Pin<Box<Sleep>>,
     /// Set while a ping waits for any sign of life.
     waits: bool,
+    /// Set when none came in time.
+    unanswered: bool,
 }
 
 /// What the client says next.
@@ -88,7 +90,11 @@ impl Wire {
             protocol,
             holds,
             partial: None,
-            pings: Pings { sleep: Box::pin(sleep(streams.limits.ping_every)), waits: false },
+            pings: Pings {
+                sleep: Box::pin(sleep(streams.limits.ping_every)),
+                waits: false,
+                unanswered: false,
+            },
             read: 0,
             streams,
         }
@@ -175,6 +181,7 @@ impl Wire {
             return Ok(());
         }
         if self.pings.waits && heard {
+            self.pings.unanswered = true;
             return Err(End::Told(Bye::Slow));
         }
         self.begin_ping()?;
@@ -220,7 +227,7 @@ impl Wire {
     ) {
         last_words.extend_from_slice(&frames::close(code, why));
         self.line.finish(last_words).await;
-        let within = if is_slow { SLOW_CLOSE_WITHIN } else { CLOSE_WITHIN };
+        let within = if is_slow && !self.pings.unanswered { SLOW_CLOSE_WITHIN } else { CLOSE_WITHIN };
         let stops = pulses.wait_for(|pulse| pulse.ending.is_some() && is_slow);
         let _ = timeout(within, async {
             tokio::select! {

@@ -4,8 +4,12 @@
 /** A setting is relied upon for the interval, less at most this part of it: clients that began together do not stay so. */
 const JITTER = 0.25;
 
+/** The longest that one is: beyond it a timer of JavaScript would ring at once. */
+const RELIED_UPON_MAX_MS = 2 ** 31 - 1;
+
 /** For how many milliseconds a setting is relied upon. */
-export const reliedUponMs = (intervalMs, random = Math.random) => intervalMs * (1 - JITTER * random());
+export const reliedUponMs = (intervalMs, random = Math.random) =>
+  Math.min(intervalMs, RELIED_UPON_MAX_MS) * (1 - JITTER * random());
 
 /**
  * The only way from a connection to whoever listens. What was given one can tell only through it; once it is revoked nothing

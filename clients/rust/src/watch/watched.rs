@@ -11,6 +11,8 @@ use crate::state::State;
 const ANEW_EVERY: Duration = Duration::from_secs(300);
 /// It is not set anew more often.
 const ANEW_EVERY_LEAST: Duration = Duration::from_secs(1);
+/// The most: a time that lies further ahead than a clock can tell is none.
+const ANEW_EVERY_MOST: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Channels, and up to which offset each of them is known. Can be written to a disk by serde, to be gone on with later.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,10 +135,10 @@ impl WatchOptions {
         WatchOptions { lease: Some(lease), ..self }
     }
 
-    /// How long it is relied upon, 5 minutes if nothing was said and a second at least: then it is set anew, and whatever was
+    /// How long it is relied upon, 5 minutes if nothing was said, a second at least and thirty days at most: then it is set anew, and whatever was
     /// lost on the way shows.
     #[must_use]
     pub fn anew_every(self, interval: Duration) -> WatchOptions {
-        WatchOptions { anew_every: interval.max(ANEW_EVERY_LEAST), ..self }
+        WatchOptions { anew_every: interval.clamp(ANEW_EVERY_LEAST, ANEW_EVERY_MOST), ..self }
     }
 }

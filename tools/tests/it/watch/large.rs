@@ -15,6 +15,8 @@ use crate::support::ws::Ws;
 
 /// The most channels of a watch.
 const CHANNELS: usize = 10_000;
+/// The most channels in all watches of a user.
+const CHANNELS_OF_USER_MAX: usize = 200_000;
 /// What the system of a client takes that does not read.
 const RECEIVE_BYTES: usize = 4 << 10;
 /// The most changes of one part of a notice.
@@ -118,6 +120,15 @@ fn ten_thousand_channels_are_one_watch_and_one_notice_on_every_way() {
     let (told, parts) = whole_notice(|| next_of(&mut socket, "w"));
     assert!(told == newest && parts == CHANNELS / PART, "by a socket, in {parts}");
     assert_eq!(next_of(&mut socket, "w")["type"], "caught_up");
+    // A user has so many channels in all their watches and no more.
+    let of_watch = newest.len();
+    for n in 1..CHANNELS_OF_USER_MAX / of_watch {
+        set(&mut owner, &format!("w{n}"), &wanted);
+    }
+    owner.put("/api/watch/too-many", &wanted).refused_as(409, "too_many_watches");
+    set(&mut owner, "w1", &wanted);
+    owner.delete("/api/watch/w2").ok(204);
+    set(&mut owner, "not-too-many", &wanted);
     let mut more = wanted;
     more["watch"].as_array_mut().unwrap().push(json!({"id": gone}));
     owner.put("/api/watch/w", &more).refused_as(400, "bad_watch");

@@ -45,7 +45,10 @@ fn settings_are_relied_upon_for_the_interval_at_most_and_not_all_for_as_long() {
     let interval = Duration::from_secs(300);
     assert_eq!(relied_upon(interval, 0.0), interval);
     assert_eq!(relied_upon(interval, 1.0), Duration::from_secs(225));
+    assert_eq!(named(Means::Sse).anew_every, interval, "if nothing was said");
     assert_eq!(named(Means::Sse).anew_every(Duration::ZERO).anew_every, Duration::from_secs(1));
+    let most = named(Means::Sse).anew_every(Duration::MAX).anew_every;
+    assert!(Instant::now().checked_add(most).is_some(), "{most:?}");
 }
 
 #[tokio::test(start_paused = true)]
