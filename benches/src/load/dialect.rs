@@ -40,8 +40,7 @@ impl Dialect {
             Self::Scrollback => self.filtered(target, resume_point, None),
             Self::ScrollbackWs => self.filtered(target, resume_point, None),
             Self::Arvados => {
-                let mut then = Vec::new();
-                ws::text(&mut then, br#"{"method":"subscribe"}"#);
+                let then = br#"{"method":"subscribe"}"#.to_vec();
                 let request = ws::upgrade("/websocket", Identity::Bearer(&target.token));
                 Opening { request, then, protocol: Protocol::Messages }
             }

@@ -84,8 +84,8 @@ async fn idle(arguments: &Arguments) -> Result<Report> {
 async fn wait(mut stream: Stream, seen: Rc<Seen>) {
     let mut count = |event: Event<'_>| {
         seen.hellos.set(seen.hellos.get() + u64::from(event.name == b"hello"));
-        // A comment is a heartbeat too, for a server that sends those.
-        let heartbeat = event.name == b"heartbeat" || event == Event::default();
+        // A comment is a heartbeat too, for a server that sends those, and an empty object for Arvados' clients.
+        let heartbeat = event.name == b"heartbeat" || event == Event::default() || event.data == b"{}";
         seen.heartbeats.set(seen.heartbeats.get() + u64::from(heartbeat));
     };
     loop {
