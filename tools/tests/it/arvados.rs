@@ -2,7 +2,10 @@
 //! `arvados_clients`.
 
 mod asking;
+mod bookmarks;
 mod ends;
+mod frames;
+mod imported;
 mod lists;
 mod order;
 

@@ -34,7 +34,17 @@ fn reasons(server: &Server) -> Value {
     assert_eq!(response.status == 200, ready["reasons"] == json!([]), "{ready}");
     assert_eq!(ready["status"], if response.status == 200 { "ready" } else { "not_ready" });
     assert_eq!(server.client().get("/livez").ok(200)["status"], "alive");
-    ready["reasons"].clone()
+    // Arvados' clients are told the same in Arvados' words.
+    let reasons = ready["reasons"].clone();
+    let told = match reasons.as_array().expect("reasons").as_slice() {
+        [] => json!({"health": "OK"}),
+        some => {
+            let words: Vec<&str> = some.iter().filter_map(Value::as_str).collect();
+            json!({"health": "ERROR", "error": words.join(", ")})
+        }
+    };
+    assert_eq!(server.client().get("/_health/db").ok(response.status), told);
+    reasons
 }
 
 #[test]
@@ -74,7 +84,7 @@ fn while_the_log_is_read_the_server_says_so_and_then_goes_on_with_the_same_conne
         ready,
         json!({"status": "not_ready", "reasons": ["starting"], "replay": {"at": 0, "head": 0}})
     );
-    for path in ["/", "/metrics", "/api/boot", "/api/events", "/nothing"] {
+    for path in ["/", "/metrics", "/api/boot", "/api/events", "/_health/db", "/nothing"] {
         let response = ask(&mut conn, path);
         response.refused_as(503, "starting");
         assert!(response.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
@@ -123,6 +133,8 @@ fn a_server_that_is_stopping_tells_who_is_still_connected() {
     let address = server.address.get();
     let mut conn = Conn::open(address).unwrap();
     conn.write(b"GET /readyz HTTP/1.1\r\nhost: local").unwrap();
+    let mut conn_of_arvados = Conn::open(address).unwrap();
+    conn_of_arvados.write(b"GET /_health/db HTTP/1.1\r\nhost: local").unwrap();
     // Answers to somebody who came later: by then the server has seen the beginning of the other request.
     let mut other = Conn::open(address).unwrap();
     for _ in 0..20 {
@@ -136,6 +148,9 @@ fn a_server_that_is_stopping_tells_who_is_still_connected() {
     conn.write(b"host\r\n\r\n").unwrap();
     let ready = conn.read_response().unwrap().ok(503);
     assert_eq!((&ready["status"], &ready["reasons"]), (&json!("not_ready"), &json!(["draining"])));
+    conn_of_arvados.write(b"host\r\n\r\n").unwrap();
+    let health = conn_of_arvados.read_response().unwrap().ok(503);
+    assert_eq!(health, json!({"health": "ERROR", "error": "draining"}));
     assert_eq!(server.end().code, Some(0));
 }
 

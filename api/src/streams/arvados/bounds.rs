@@ -18,6 +18,10 @@ pub(super) struct Bounds {
 impl Bounds {
     /// Those of a filter.
     pub(super) fn of(filter: &Filter) -> Bounds {
+        // So that nothing is read for what nothing can be.
+        if filter.is_nothing() {
+            return Bounds { after: Offset::BEGINNING, to: Offset::BEGINNING, since: None };
+        }
         let mut bounds = Bounds { after: Offset::BEGINNING, to: Offset(u64::MAX), since: None };
         for condition in &filter.conditions {
             match condition {

@@ -33,6 +33,7 @@ const HOLD: Duration = Duration::from_secs(1);
 const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
 /// The close code for a client that does not.
 const UNAUTHENTICATED: u16 = 4401;
+const NOBODY_SAID: End = End::Refused(UNAUTHENTICATED, "nobody has said who this is");
 
 /// Finds whoever a token belongs to.
 pub(crate) type Door = Box<dyn Fn(&str) -> Option<Arc<dyn Reader>> + Send + Sync>;
@@ -160,6 +161,10 @@ impl Talk {
                 return Err(End::Told(Bye::Shutdown));
             }
             self.source.check(&pulse).map_err(End::Told)?;
+            // Here too, for a client that always has more to say is never waited for.
+            if self.authenticate_until().is_some_and(|until| until <= Instant::now()) {
+                return Err(NOBODY_SAID);
+            }
             if pulse.beat != self.beat {
                 self.beat = pulse.beat;
                 if let Some(identity) = &self.source.identity {
@@ -209,8 +214,10 @@ impl Talk {
     async fn answer(&mut self, Asked { id, ask }: Asked) -> Result<Value, End> {
         let mut answer = Map::new();
         let (status, message) = match ask {
-            _ if self.source.identity.is_none() => match ask {
-                Ok(Ask::Authenticate { token }) => match (self.door)(&token) {
+            // Whoever says it: who it is is asked of what was understood.
+            Err(why) => (400, why.to_owned()),
+            Ok(ask) if self.source.identity.is_none() => match ask {
+                Ask::Authenticate { token } => match (self.door)(&token) {
                     Some(reader) => {
                         self.source.identity = Some(Identity::new(reader));
                         (200, "authenticated".to_owned())
@@ -219,7 +226,6 @@ impl Talk {
                 },
                 _ => (401, "say first who you are: {\"method\":\"auth\",\"api_token\":...}".to_owned()),
             },
-            Err(why) => (400, why.to_owned()),
             Ok(Ask::Authenticate { .. }) => (400, "the connection knows already who you are".to_owned()),
             Ok(Ask::Unsubscribe(which)) => match self.subscriptions.remove(&which) {
                 true => {
@@ -364,7 +370,7 @@ impl Talk {
         }
         let streams = Arc::clone(&self.streams);
         let waiting = streams.passes.wait();
-        let authenticate_until = self.source.identity.is_none().then(|| self.began + AUTHENTICATE_WITHIN);
+        let authenticate_until = self.authenticate_until();
         tokio::select! {
             changed = self.source.pulses.changed() => {
                 self.pulsed = true;
@@ -375,14 +381,17 @@ impl Talk {
                 Due::Ping => {}
             },
             () = at(self.settles) => return Ok(()),
-            () = at(authenticate_until) => {
-                return Err(End::Refused(UNAUTHENTICATED, "nobody has said who this is"));
-            }
+            () = at(authenticate_until) => return Err(NOBODY_SAID),
         }
         drop(waiting);
         // The answer to the last ping may have come at this very moment.
         self.hear().await?;
         self.wire.ping(true, &mut self.source).await
+    }
+
+    /// Until when the client must have said who it is; none once it has.
+    fn authenticate_until(&self) -> Option<Instant> {
+        self.source.identity.is_none().then(|| self.began + AUTHENTICATE_WITHIN)
     }
 
     /// Tells the client why it is over.
@@ -418,9 +427,9 @@ impl Talk {
                 way.confirm();
             }
         }
-        // Whoever has looked back stands before what was told earlier.
+        // Whoever has looked back stands before what was told earlier; whoever was told nothing, behind what there was to look at.
         let stands = self.source.way.as_ref().and_then(Subscription::given).map(|place| place.offset);
-        let newest = newest.map(|newest| stands.map_or(newest, |stands| stands.min(newest)));
+        let newest = newest.into_iter().chain(stands).min();
         match (reason, newest) {
             (Bye::Slow, Some(newest)) => format!("slow consumer: resume from {newest}"),
             (Bye::Shutdown, _) => {

@@ -27,16 +27,25 @@ fn shown(event: &Value, origins: &Origins) -> Value {
     serde_json::to_value(events[0].row(origins).unwrap()).unwrap()
 }
 
-/// Whether a condition holds of a row, said in the plainest way.
-fn holds(condition: &Value, row: &Value) -> bool {
+/// Whether a condition holds of one of the rows, said in the plainest way.
+fn holds(condition: &Value, row: &Value, rows: &[Value]) -> bool {
     let attribute = condition[0].as_str().unwrap();
     let value = &row[attribute];
-    // Times of one length, in UTC, have the order of their texts; so have the ids of one log's events their numbers'.
+    // Times of one length, in UTC, have the order of their texts. The events' own ids have the events', whatever their texts.
     let rank = |value: &Value| match attribute {
         "id" => value.as_u64().or_else(|| value.as_str()?.parse().ok()).map(|number| format!("{number:020}")),
-        "created_at" | "event_at" => {
-            value.as_str().map(|text| timestamps::show(timestamps::parse(text).unwrap()).to_string())
-        }
+        "created_at" | "event_at" => value.as_str().map(|text| {
+            let whole = match text.len() {
+                10 => format!("{text}T00:00:00Z"),
+                19 => format!("{text}Z"),
+                _ => text.to_owned(),
+            };
+            timestamps::show(timestamps::parse(&whole).unwrap()).to_string()
+        }),
+        "uuid" => rows
+            .iter()
+            .find(|row| row["uuid"] == *value)
+            .map(|row| format!("{:020}", row["id"].as_u64().unwrap())),
         _ => value.as_str().map(str::to_owned),
     };
     let (value, operand) = (rank(value), &condition[2]);
@@ -57,7 +66,7 @@ fn holds(condition: &Value, row: &Value) -> bool {
 /// A random condition, mostly of what some row says.
 fn condition(rows: &[Value], throw: &[Index; 4]) -> Value {
     let attribute = ATTRIBUTES[throw[0].index(ATTRIBUTES.len())];
-    let has_order = matches!(attribute, "id" | "created_at" | "event_at");
+    let has_order = matches!(attribute, "id" | "uuid" | "created_at" | "event_at");
     let operators = ["=", "!=", "in", "not in", "<", "<=", ">", ">="];
     let operator = operators[throw[1].index(if has_order { 8 } else { 4 })];
     let value = |throw: &Index| {
@@ -68,6 +77,11 @@ fn condition(rows: &[Value], throw: &[Index; 4]) -> Value {
             ("object_uuid", _) if throw.index(9) == 0 => json!("zzzzz-4zz18-000000000000000"),
             // A user has nothing above it, and who asks for it by null gets it.
             ("object_uuid", _) if found.is_null() => json!("nothing"),
+            ("created_at" | "event_at", _) => match (throw.index(5), found.as_str()) {
+                (0, Some(time)) => json!(time[..10]),
+                (1, Some(time)) => json!(time[..19].replace('T', " ")),
+                _ => found,
+            },
             _ => found,
         }
     };
@@ -95,7 +109,7 @@ proptest! {
             let bounds = Bounds::of(&filter);
             let filters = Filters::any_of(vec![filter]).unwrap();
             for ((facets, _), row) in events.iter().zip(&rows) {
-                let wanted = json.as_array().unwrap().iter().all(|condition| holds(condition, row));
+                let wanted = json.as_array().unwrap().iter().all(|condition| holds(condition, row, &rows));
                 prop_assert_eq!(filters.matches(facets), wanted, "{} of {}", json, row);
                 let within = facets.offset > bounds.after
                     && facets.offset <= bounds.to
@@ -103,6 +117,49 @@ proptest! {
                 prop_assert!(within || !wanted, "{} of {}", json, row);
             }
         }
+    }
+}
+
+#[test]
+fn a_day_is_its_midnight_and_a_time_without_a_zone_is_in_utc() {
+    let read = |time: &str| filters::read(&json!([["created_at", "<", time]]), &Origins::default()).unwrap();
+    for (short, whole) in [
+        ("2026-11-29", "2026-11-29T00:00:00Z"),
+        ("2026-11-29 01:02:03", "2026-11-29T01:02:03Z"),
+        ("2026-11-29T01:02:03.5", "2026-11-29T01:02:03.500000Z"),
+        ("2026-11-29T01:02:03+02:00", "2026-11-28T23:02:03Z"),
+    ] {
+        assert_eq!(read(short), read(whole), "{short}");
+    }
+    assert_ne!(read("2026-11-29"), read("2026-11-30"));
+}
+
+#[test]
+fn of_a_filter_that_can_match_nothing_nothing_is_looked_at() {
+    let bounds = |json: &Value| Bounds::of(&filters::read(json, &Origins::default()).unwrap());
+    for nothing in [
+        json!([["id", "in", []]]),
+        json!([["id", ">", 5], ["uuid", "in", []]]),
+        json!([["created_at", "in", []]]),
+        json!([["event_at", "in", []]]),
+        json!([["object_uuid", "in", []]]),
+        json!([["object_uuid", "=", "zzzzz-4zz18-000000000000000"]]),
+        json!([["object_owner_uuid", "in", []]]),
+        json!([["event_type", "=", "stdout"]]),
+        json!([["object_kind", "=", "scrollback#user"], ["object_kind", "=", "scrollback#message"]]),
+    ] {
+        let Bounds { after, to, .. } = bounds(&nothing);
+        assert!(after >= to, "{nothing}");
+    }
+    for something in [
+        json!([]),
+        json!([["id", "not in", []]]),
+        json!([["id", "in", [5]]]),
+        json!([["event_type", "not in", []]]),
+        json!([["object_owner_uuid", "=", null]]),
+    ] {
+        let Bounds { after, to, .. } = bounds(&something);
+        assert!(after < to, "{something}");
     }
 }
 

@@ -98,6 +98,13 @@ impl Filter {
         *self == Filter::everything()
     }
 
+    /// Whether it holds for no event: one of its conditions wants a value and names none.
+    pub(in crate::streams) fn is_nothing(&self) -> bool {
+        self.types.is_empty()
+            || self.happenings.is_empty()
+            || self.conditions.iter().any(Condition::is_nothing)
+    }
+
     /// Puts the conditions in their order.
     pub(in crate::streams) fn settle(&mut self) {
         self.conditions.sort_unstable();
@@ -146,6 +153,17 @@ impl Condition {
         }
     }
 
+    fn is_nothing(&self) -> bool {
+        match self {
+            Condition::Channel(among) | Condition::Sender(among) | Condition::Owner(among) => {
+                among.is_nothing()
+            }
+            Condition::Object(among) => among.is_nothing(),
+            Condition::At(test) | Condition::RecordedAt(test) => test.is_nothing(),
+            Condition::Offset(test) => test.is_nothing(),
+        }
+    }
+
     fn holds(&self, facets: &Facets) -> bool {
         match self {
             Condition::Channel(among) => among.holds(&facets.channel),
@@ -178,6 +196,11 @@ impl<T: Ord> Among<T> {
         self.values.first().zip(self.values.last()).filter(|_| self.wanted)
     }
 
+    /// Whether no value is one of these.
+    fn is_nothing(&self) -> bool {
+        self.wanted && self.values.is_empty()
+    }
+
     /// How many values there are.
     pub(in crate::streams) fn len(&self) -> usize {
         self.values.len()
@@ -194,6 +217,10 @@ impl<T: Ord> Test<T> {
             Test::Among(among) => among.len(),
             Test::Side(..) => 1,
         }
+    }
+
+    fn is_nothing(&self) -> bool {
+        matches!(self, Test::Among(among) if among.is_nothing())
     }
 
     fn holds(&self, value: &T) -> bool {

@@ -81,6 +81,10 @@ impl Words {
         Words(self.0 & others.0)
     }
 
+    pub(in crate::streams) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     #[inline]
     pub(in crate::streams) fn contains<W: Word>(self, word: W) -> bool {
         self.0 & (1 << word.place()) != 0

@@ -1,11 +1,17 @@
 //! What a client asks for, and what it is answered.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{ask, event, ids_to, open, open_at, subscribe};
 use crate::support::client::{Client, Request, number};
+use crate::support::raw_ws::{Ended, FIN, PING, RawWs, frame};
 use crate::support::server::Server;
 use crate::support::ws::{Gone, Ws, ask_upgrade, upgrade_of};
+
+/// Twice as long as a client may take to say who it is.
+const AUTHENTICATED_BY: Duration = Duration::from_secs(20);
 
 /// A client that sends no identity of its own.
 fn stranger(client: &Client) -> Client {
@@ -43,21 +49,35 @@ fn a_token_is_taken_from_the_address_the_header_or_the_first_message_and_a_bad_o
 fn whoever_does_not_say_who_they_are_is_told_nothing_and_let_go() {
     let (_server, owner) = Server::set_up(&[]);
     let nobody = stranger(&owner);
-    for said in [
-        json!({"method": "auth", "api_token": "wrong"}),
-        json!({"method": "subscribe", "filters": [], "last_log_id": 0}),
-        json!({}),
+    for (said, status) in [
+        (json!({"method": "auth", "api_token": "wrong"}), 401),
+        (json!({"method": "subscribe", "filters": [], "last_log_id": 0}), 401),
+        (json!({"method": "unsubscribe"}), 401),
+        (json!({"method": "auth"}), 400),
+        (json!({"method": "auth", "api_token": "x".repeat(1_100)}), 400),
+        (json!({}), 400),
     ] {
         let mut socket = open_at(&nobody, "/websocket?auth=message");
         socket.say(&said);
         let (heard, gone) = socket.end();
         assert_eq!(heard.len(), 1, "{heard:?}");
-        assert_eq!(heard[0]["status"], 401, "{heard:?}");
+        assert_eq!(heard[0]["status"], status, "{heard:?}");
         assert_eq!(gone, Gone::Closed(Some(4401)));
     }
     // One that says nothing at all.
     let (heard, gone) = open_at(&nobody, "/websocket?auth=message").end();
     assert_eq!((heard, gone), (vec![], Gone::Closed(Some(4401))));
+}
+
+#[test]
+fn whoever_has_always_more_to_say_but_not_who_they_are_is_let_go_all_the_same() {
+    let (_server, owner) = Server::set_up(&[]);
+    let mut socket = RawWs::open_at(&stranger(&owner), "/websocket?auth=message");
+    let pings = socket.flood(frame(FIN | PING, &[b'p'; 125]).repeat(500));
+    assert_eq!(socket.end_within(AUTHENTICATED_BY), Ended::Code(Some(4401)));
+    assert_eq!(socket.reason, "nobody has said who this is");
+    drop(socket);
+    pings.join().unwrap();
 }
 
 #[test]
@@ -174,4 +194,13 @@ fn health_is_told_as_arvados_tells_it() {
     let behind =
         Request::get("/discovery/v1/apis/arvados/v1/rest").header("x-forwarded-host", "evil.example");
     assert_eq!(nobody.send(&behind).ok(200)["rootUrl"], json!(format!("http://{}/", owner.address.get())));
+}
+
+#[test]
+fn the_public_url_is_what_clients_are_told_to_come_by() {
+    let (_server, mut owner) = Server::set_up(&["--public-url", "https://chat.example.org:8443"]);
+    let document: Value = owner.get("/discovery/v1/apis/arvados/v1/rest").ok(200);
+    assert_eq!(document["websocketUrl"], "wss://chat.example.org:8443/websocket");
+    assert_eq!(document["rootUrl"], "https://chat.example.org:8443/");
+    assert_eq!(document["baseUrl"], "https://chat.example.org:8443/arvados/v1/");
 }

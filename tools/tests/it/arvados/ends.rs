@@ -1,15 +1,49 @@
 //! How sockets end, and how their clients go on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{event, ids_to, offsets, open, subscribe};
 use crate::support::client::{Client, number, text};
 use crate::support::count;
-use crate::support::server::Server;
+use crate::support::latency::must_be_within;
+use crate::support::losses::{Loss, losses};
+use crate::support::raw_ws::{self, Ended, FIN, PING, RawWs, frame};
+use crate::support::server::{Server, Way};
 use crate::support::until;
 use crate::support::ws::{Gone, Ws};
+
+/// After how many milliseconds a socket that a stop has closed was told to come back.
+#[track_caller]
+fn wait_told(socket: &Ws) -> u64 {
+    let wait =
+        socket.reason.strip_prefix("shutdown: come back in ").and_then(|wait| wait.strip_suffix(" ms"));
+    let wait: u64 = wait.unwrap_or_else(|| panic!("{}", socket.reason)).parse().unwrap();
+    assert!((1_000..=8_000).contains(&wait), "{wait}");
+    wait
+}
+
+#[test]
+fn the_waits_that_a_stop_tells_are_spread() {
+    let (server, owner) = Server::set_up(&[]);
+    let mut sockets: Vec<Ws> = (0..12).map(|_| open(&owner)).collect();
+    for socket in &mut sockets {
+        subscribe(socket, &json!([]), None);
+    }
+    server.signal("TERM");
+    let mut waits: Vec<u64> = sockets
+        .iter_mut()
+        .map(|socket| {
+            assert_eq!(socket.end().1, Gone::Closed(Some(1012)));
+            wait_told(socket)
+        })
+        .collect();
+    waits.sort_unstable();
+    waits.dedup();
+    // Of 12 by chance within 7,000 two may be the same, but hardly more; and not all are near each other.
+    assert!(waits.len() >= 10 && waits[waits.len() - 1] - waits[0] > 1_000, "{waits:?}");
+}
 
 #[test]
 fn a_stop_is_told_with_a_wait_and_the_client_goes_on_where_it_was() {
@@ -25,10 +59,7 @@ fn a_stop_is_told_with_a_wait_and_the_client_goes_on_where_it_was() {
     server.signal("TERM");
     let (heard, gone) = socket.end();
     assert_eq!((heard, gone), (vec![], Gone::Closed(Some(1012))));
-    let wait =
-        socket.reason.strip_prefix("shutdown: come back in ").and_then(|wait| wait.strip_suffix(" ms"));
-    let wait: u64 = wait.unwrap_or_else(|| panic!("{}", socket.reason)).parse().unwrap();
-    assert!((1_000..=8_000).contains(&wait), "{wait}");
+    wait_told(&socket);
     server.end();
     server.start();
     let mut owner = server.client().with_token(&token);
@@ -39,23 +70,26 @@ fn a_stop_is_told_with_a_wait_and_the_client_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_revoked_token_ends_the_socket_and_opens_no_other() {
-    let (_server, mut owner) = Server::set_up(&[]);
+fn whoever_loses_their_identity_loses_the_socket_and_gets_no_other() {
+    let (server, mut owner) = Server::set_up(&[]);
     let channel = owner.create_channel("general");
-    let token = owner.token("short");
-    let reader = owner.with_token(&token);
-    let mut socket = open(&reader);
-    subscribe(&mut socket, &json!([]), None);
-    let last = number(&owner.say(&channel, "x"), "offset");
-    assert_eq!(ids_to(&mut socket, last), [last]);
-    let id = text(&owner.get("/api/tokens").ok(200)["tokens"][0], "id");
-    owner.delete(&format!("/api/tokens/{id}")).ok(204);
-    owner.say(&channel, "not for it");
-    let (heard, gone) = socket.end();
-    assert_eq!((heard, gone), (vec![], Gone::Closed(Some(4401))));
-    assert_eq!(socket.reason, "unauthenticated");
-    let refusal = Ws::try_open_at(&reader, "/websocket").unwrap().err().expect("no socket");
-    assert_eq!(refusal.refused(401), "unauthenticated");
+    for Loss { what, client, take_away } in losses(&server, &owner) {
+        let mut socket = open(&client);
+        subscribe(&mut socket, &json!([]), None);
+        let last = number(&owner.say(&channel, "seen"), "offset");
+        assert_eq!(ids_to(&mut socket, last), [last], "{what}");
+        take_away();
+        let began = Instant::now();
+        owner.say(&channel, "not for it");
+        let (heard, gone) = socket.end();
+        must_be_within("SCROLLBACK_REVOKED_SECONDS_MAX", began.elapsed().as_secs_f64(), what);
+        assert_eq!(gone, Gone::Closed(Some(4401)), "{what}");
+        assert_eq!(socket.reason, "unauthenticated", "{what}");
+        // A user who is changed is an event, which may come before the end; what is said afterwards may not.
+        assert!(heard.iter().all(|row| row["object_kind"] == "scrollback#user"), "{what}: {heard:?}");
+        let refusal = Ws::try_open_at(&client, "/websocket").unwrap().err().expect("no socket");
+        refusal.refused_as(401, "unauthenticated");
+    }
 }
 
 #[test]
@@ -73,8 +107,10 @@ fn whoever_loses_a_private_channel_loses_the_socket_and_goes_on_without_it() {
     let seen = number(&owner.say(&private, "seen"), "offset");
     assert_eq!(ids_to(&mut all, seen), [seen]);
     owner.delete(&format!("/api/channels/{private}/members/{id}")).ok(200);
+    let began = Instant::now();
     owner.say(&private, "not seen");
     let (heard, gone) = all.end();
+    must_be_within("SCROLLBACK_REVOKED_SECONDS_MAX", began.elapsed().as_secs_f64(), "lost membership");
     assert_eq!((heard, gone), (vec![], Gone::Closed(Some(4403))));
     assert_eq!(all.reason, "forbidden");
     let mut back = open(&bob);
@@ -134,6 +170,33 @@ fn a_client_that_takes_nothing_is_told_where_to_go_on_and_misses_nothing() {
 }
 
 #[test]
+fn a_slow_client_that_was_told_nothing_yet_is_told_where_to_go_on_too() {
+    let (server, mut owner) = Server::set_up(&["--write-timeout", "1s"]);
+    let channel = owner.create_channel("general");
+    let said = number(&owner.say(&channel, "x"), "offset");
+    let token = owner.token("slow");
+    let way = Way { receive_bytes: Some(64 << 10), ..Way::default() };
+    let slow = Client::new(server.address.by(way)).with_token(&token);
+    let mut nothing = RawWs::open_at(&slow, "/websocket");
+    let of_deletions =
+        json!({"method": "subscribe", "filters": [["event_type", "=", "delete"]], "last_log_id": said});
+    nothing.say(&raw_ws::text(&of_deletions.to_string())).unwrap();
+    let mut never = RawWs::open_at(&slow, "/websocket");
+    // More answers than the systems at both ends take for a client that reads none.
+    let pings = frame(FIN | PING, &[b'p'; 125]).repeat(20_000);
+    for socket in [&mut nothing, &mut never] {
+        socket.give_up_after(Duration::from_millis(500));
+        // The server takes all of it once it has given the client up, or not.
+        let _ = socket.say(&pings);
+    }
+    until("both are ended", || (slow_ends(&mut owner) == 2).then_some(()));
+    assert_eq!(nothing.end(), Ended::Code(Some(4008)));
+    assert_eq!(nothing.reason, format!("slow consumer: resume from {said}"));
+    assert_eq!(never.end(), Ended::Code(Some(4008)));
+    assert_eq!(never.reason, "slow");
+}
+
+#[test]
 fn open_sockets_and_the_end_of_each_are_seen_by_the_operator() {
     let (mut server, mut owner) = Server::set_up(&["--log", "debug"]);
     let is_open = |owner: &mut Client, count: usize| {
@@ -161,7 +224,7 @@ fn open_sockets_and_the_end_of_each_are_seen_by_the_operator() {
 #[test]
 fn a_client_that_comes_back_at_once_is_held_and_does_not_hammer() {
     let (_server, mut owner) = Server::set_up(&[]);
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for _ in 0..3 {
         let mut socket = open(&owner);
         socket.say(&json!("no object"));

@@ -1,13 +1,19 @@
 //! What is told, once and in order.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
 use super::{ask, event, ids_to, offsets, open, subscribe};
 use crate::support::client::{Client, number, text};
 use crate::support::count;
+use crate::support::progress::Progress;
 use crate::support::server::Server;
+
+/// How many write the past.
+const WRITERS: u64 = 8;
+/// How far behind what was written meanwhile a reader goes on.
+const LIVE: u64 = 20;
 
 /// The offset of a new channel's event.
 fn create(owner: &mut Client, name: &str) -> u64 {
@@ -65,46 +71,89 @@ fn events_are_told_as_rows_of_arvados_log() {
     drop(server);
 }
 
+/// Ends the writers, whatever becomes of the test.
+struct EndOnDrop<'a>(&'a Progress);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 #[test]
 fn the_past_comes_before_what_is_written_meanwhile_in_rising_ids_without_a_gap() {
-    let messages = count("SCROLLBACK_ARVADOS_EVENTS", 1_500);
-    let (server, mut owner) = Server::set_up(&[]);
+    let events = count("SCROLLBACK_ARVADOS_EVENTS", 1_500) as u64;
+    let (_server, mut owner) = Server::set_up(&[]);
     let token = owner.token("writers");
     let mut owner = owner.with_token(&token);
     let channel = owner.create_channel("general");
-    let (done, last) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        for writer in 0..8 {
-            let (mut client, channel, done, last) = (owner.clone(), &channel, &done, &last);
+        for writer in 0..WRITERS {
+            let (mut client, channel) = (owner.clone(), &channel);
             scope.spawn(move || {
-                for n in 0..messages / 8 {
-                    let said = client.say(channel, &format!("{writer} {n}"));
-                    last.fetch_max(number(&said, "offset"), Ordering::AcqRel);
+                for n in 0..events.div_ceil(WRITERS) {
+                    client.say(channel, &format!("past {writer} {n}"));
                 }
-                done.store(true, Ordering::Release);
-            });
-        }
-        // Sockets that begin at any time while it is written, from anywhere.
-        for reader in 0..6 {
-            let (mut client, done, last) = (owner.clone(), &done, &last);
-            scope.spawn(move || {
-                let from = last.load(Ordering::Acquire) * reader / 6;
-                let mut socket = open(&client);
-                subscribe(&mut socket, &json!([]), from);
-                let mut ids: Vec<u64> = Vec::new();
-                while !done.load(Ordering::Acquire)
-                    || ids.last().copied() < Some(last.load(Ordering::Acquire))
-                {
-                    ids.push(number(&event(&mut socket), "id"));
-                }
-                let seen = ids.last().copied().unwrap();
-                let expected =
-                    offsets(&mut client, |event| (from + 1..=seen).contains(&number(event, "offset")));
-                assert_eq!(ids, expected, "from {from}");
             });
         }
     });
-    drop(server);
+    let past = *offsets(&mut owner, |_| true).last().expect("a past");
+    assert!(past >= events, "{past}");
+    let (progress, newest) = (Progress::default(), AtomicU64::new(past));
+    let told: Vec<(u64, Vec<u64>, u64)> = std::thread::scope(|scope| {
+        let end = EndOnDrop(&progress);
+        for writer in 0..2 {
+            let (mut client, channel, progress, newest) = (owner.clone(), &channel, &progress, &newest);
+            scope.spawn(move || {
+                for n in 0.. {
+                    if progress.is_over() {
+                        break;
+                    }
+                    let said = client.say(channel, &format!("meanwhile {writer} {n}"));
+                    newest.fetch_max(number(&said, "offset"), Ordering::AcqRel);
+                    progress.step();
+                }
+            });
+        }
+        progress.wait_for(1);
+        let readers: Vec<_> = [0, 0, 0, past / 2]
+            .map(|from| {
+                let (client, newest) = (owner.clone(), &newest);
+                scope.spawn(move || {
+                    let mut socket = open(&client);
+                    subscribe(&mut socket, &json!([]), from);
+                    let mut ids: Vec<u64> = Vec::new();
+                    while ids.last().is_none_or(|id| *id < past) {
+                        ids.push(number(&event(&mut socket), "id"));
+                    }
+                    // What was written while it was told of the past, and some more.
+                    let meanwhile = newest.load(Ordering::Acquire);
+                    while ids.last().is_none_or(|id| *id < meanwhile + LIVE) {
+                        ids.push(number(&event(&mut socket), "id"));
+                    }
+                    (from, ids, meanwhile - past)
+                })
+            })
+            .into_iter()
+            .collect();
+        let told = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+        drop(end);
+        told
+    });
+    let all = offsets(&mut owner, |_| true);
+    for (from, ids, meanwhile) in told {
+        assert!(meanwhile > 0, "nothing was written while the past was told");
+        let last = *ids.last().unwrap();
+        let expected: Vec<u64> = all.iter().copied().filter(|id| (from + 1..=last).contains(id)).collect();
+        // So rising, without a gap, and all of the past before anything that is new.
+        assert!(
+            ids == expected,
+            "from {from}: {} of {} events, or in another order",
+            ids.len(),
+            expected.len()
+        );
+        eprintln!("from {from}: {} events, {meanwhile} of them written while the past was told", ids.len());
+    }
 }
 
 #[test]

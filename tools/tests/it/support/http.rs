@@ -151,6 +151,11 @@ impl Conn {
         }
     }
 
+    /// The other end of a plain connection, for a thread of its own that writes.
+    pub(crate) fn writer(&self) -> TcpStream {
+        self.pipe.tcp().try_clone().expect("a socket")
+    }
+
     pub(crate) fn set_wait(&mut self, wait: Duration) {
         self.pipe.tcp().set_read_timeout(Some(wait.max(Duration::from_millis(1)))).expect("a socket option");
     }

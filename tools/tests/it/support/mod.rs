@@ -14,6 +14,7 @@ pub(crate) mod installed;
 pub(crate) mod judge;
 pub(crate) mod latency;
 pub(crate) mod library;
+pub(crate) mod losses;
 pub(crate) mod paper;
 pub(crate) mod progress;
 pub(crate) mod proxy;

@@ -1,12 +1,13 @@
 //! WebSocket frames as bytes: made wrong on purpose, and read without help.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::Shutdown;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::http::{ANSWER_WAIT, Conn};
-use super::ws::try_upgrade;
+use super::ws::{ask_upgrade, upgrade_of};
 
 pub(crate) const CONTINUATION: u8 = 0;
 pub(crate) const TEXT: u8 = 1;
@@ -87,15 +88,29 @@ pub(crate) enum Ended {
 pub(crate) struct RawWs {
     conn: Conn,
     bytes: Vec<u8>,
+    /// Why it ended, as far as the server said.
+    pub(crate) reason: String,
 }
 
 impl RawWs {
     #[track_caller]
     pub(crate) fn open(client: &Client) -> Self {
-        let conn = try_upgrade(client, &[]).expect("an answer").unwrap_or_else(|refusal| {
+        Self::open_at(client, "/api/ws")
+    }
+
+    /// The same on another path.
+    #[track_caller]
+    pub(crate) fn open_at(client: &Client, path: &str) -> Self {
+        let conn = ask_upgrade(client, &upgrade_of(path)).expect("an answer").unwrap_or_else(|refusal| {
             panic!("the upgrade was refused: {} {}", refusal.status, refusal.text())
         });
-        Self { conn, bytes: Vec::new() }
+        Self { conn, bytes: Vec::new(), reason: String::new() }
+    }
+
+    /// Says this again and again beside whoever hears, until the connection ends.
+    pub(crate) fn flood(&self, bytes: Vec<u8>) -> JoinHandle<()> {
+        let mut writer = self.conn.writer();
+        std::thread::spawn(move || while writer.write_all(&bytes).is_ok() {})
     }
 
     /// From now on saying fails when the server takes nothing for so long.
@@ -145,6 +160,7 @@ impl RawWs {
                 Ok(got) if closed.is_some() => panic!("a frame after the Close: {got:?}"),
                 Ok(Got { opcode: CLOSE, payload }) => {
                     closed = Some(Ended::Code(payload.first_chunk().map(|code| u16::from_be_bytes(*code))));
+                    self.reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
                     // The server waits a little for this, so that its last words are read.
                     self.conn.shutdown(Shutdown::Write);
                 }
