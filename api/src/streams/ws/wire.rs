@@ -260,6 +260,8 @@ impl Wire {
                     Heard::Close | Heard::Broken(..) => return,
                 }
             }
+            // Nothing is answered any more, so pings must not add up to memory.
+            drop(self.protocol.take_outgoing());
         }
     }
 }
