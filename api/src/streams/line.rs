@@ -83,6 +83,16 @@ impl Line {
         if self.begin(&mut bytes)? { Ok(()) } else { self.go_on(bytes, waiter).await.map(drop) }
     }
 
+    /// Sends all of `bytes`, which is begun only by the waiter's right to. Returns whether it was sent, as [`Line::go_on`] does.
+    pub(super) async fn send_by_right(
+        &mut self,
+        mut bytes: impl Buf + Send,
+        waiter: &mut impl Waiter,
+    ) -> Result<bool, End> {
+        let Some(begun) = waiter.by_right(|| self.begin(&mut bytes)) else { return Ok(false) };
+        if begun? { Ok(true) } else { self.go_on(bytes, waiter).await }
+    }
+
     /// Sends what the socket takes now of `bytes`; says whether that was all. If not, [`Line::go_on`] must follow.
     pub(super) fn begin(&mut self, bytes: &mut impl Buf) -> Result<bool, End> {
         self.streams.figures.stream_bytes.increment(bytes.remaining() as u64);

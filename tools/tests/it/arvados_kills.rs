@@ -10,7 +10,7 @@ use crate::support::arvados_follower::{Follower, now};
 use crate::support::arvados_rows::{is_without_text, must_be, shown_text};
 use crate::support::client::{Client, Request, number, text};
 use crate::support::count;
-use crate::support::progress::Progress;
+use crate::support::progress::{EndOnDrop, Progress};
 use crate::support::random::Random;
 use crate::support::relay::{Relay, Treatment};
 
@@ -37,15 +37,6 @@ const WILD: [Treatment; 6] = [
 struct Deleted {
     id: String,
     known: u64,
-}
-
-/// Ends the writers, whatever becomes of the test.
-struct EndOnDrop<'a>(&'a Progress);
-
-impl Drop for EndOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.end();
-    }
 }
 
 /// Writes and deletes until all is over.

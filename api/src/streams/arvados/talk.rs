@@ -33,7 +33,6 @@ const HOLD: Duration = Duration::from_secs(1);
 const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
 /// The close code for a client that does not.
 const UNAUTHENTICATED: u16 = 4401;
-const NOBODY_SAID: End = End::Refused(UNAUTHENTICATED, "nobody has said who this is");
 
 /// Finds whoever a token belongs to.
 pub(crate) type Door = Box<dyn Fn(&str) -> Option<Arc<dyn Reader>> + Send + Sync>;
@@ -161,9 +160,9 @@ impl Talk {
                 return Err(End::Told(Bye::Shutdown));
             }
             self.source.check(&pulse).map_err(End::Told)?;
-            // Here too, for a client that always has more to say is never waited for.
+            // Not where it is waited for: a client that always has more to say never is.
             if self.authenticate_until().is_some_and(|until| until <= Instant::now()) {
-                return Err(NOBODY_SAID);
+                return Err(End::Refused(UNAUTHENTICATED, "nobody has said who this is"));
             }
             if pulse.beat != self.beat {
                 self.beat = pulse.beat;
@@ -381,7 +380,7 @@ impl Talk {
                 Due::Ping => {}
             },
             () = at(self.settles) => return Ok(()),
-            () = at(authenticate_until) => return Err(NOBODY_SAID),
+            () = at(authenticate_until) => return Ok(()),
         }
         drop(waiting);
         // The answer to the last ping may have come at this very moment.

@@ -122,13 +122,12 @@ async fn tell(
 /// Sends one frame, which is begun only while the watch is as it was: whoever sets it anew or ends it is answered when no more
 /// comes. If it is not sent, that is the end, and not one step more.
 async fn tell_one(outlet: &mut Outlet, reading: &mut Reading, chunk: &Chunk) -> Result<(), End> {
-    let mut bytes = outlet.framed(chunk);
-    let begun = reading.by_right(|| outlet.line.begin(&mut bytes));
-    let sent = match begun {
-        Some(begun) => begun? || outlet.line.go_on(bytes, reading).await?,
-        None => false,
-    };
-    if sent { Ok(()) } else { Err(End::Told(reading.over().unwrap_or(Bye::Replaced))) }
+    let bytes = outlet.framed(chunk);
+    if outlet.line.send_by_right(bytes, reading).await? {
+        Ok(())
+    } else {
+        Err(End::Told(reading.over().unwrap_or(Bye::Replaced)))
+    }
 }
 
 /// Waits until there may be something to do, or the client goes away.

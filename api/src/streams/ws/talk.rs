@@ -17,7 +17,7 @@ use super::super::ended::Talked;
 use super::super::identity::Identity;
 use super::super::line::End;
 use super::super::{Bye, Counted, Ending, Reader, Streams};
-use super::seats::Seats;
+use super::seats::{Seats, Sending};
 use super::wire::{Due, Holds, Wire};
 use super::{Post, frames, watching};
 use crate::socket::Socket;
@@ -183,6 +183,14 @@ impl Talk {
 
     async fn send(&mut self, bytes: impl Buf + Send) -> Result<(), End> {
         self.wire.line.send(bytes, &mut self.seats).await
+    }
+
+    /// Sends what is for this one, begun only while it is not over. Returns whether it was sent.
+    async fn send_for(&mut self, whom: Sending, bytes: impl Buf + Send) -> Result<bool, End> {
+        self.seats.sending = Some(whom);
+        let sent = self.wire.line.send_by_right(bytes, &mut self.seats).await?;
+        self.seats.sending = None;
+        Ok(sent)
     }
 }
 

@@ -135,8 +135,8 @@ impl WatchOptions {
         WatchOptions { lease: Some(lease), ..self }
     }
 
-    /// How long it is relied upon, 5 minutes if nothing was said, a second at least and thirty days at most: then it is set anew, and whatever was
-    /// lost on the way shows.
+    /// How long it is relied upon, 5 minutes if nothing was said, a second at least and thirty days at most: then it is set
+    /// anew, and whatever was lost on the way shows.
     #[must_use]
     pub fn anew_every(self, interval: Duration) -> WatchOptions {
         WatchOptions { anew_every: interval.clamp(ANEW_EVERY_LEAST, ANEW_EVERY_MOST), ..self }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{ask, event, ids_to, offsets, open, subscribe};
 use crate::support::client::{Client, number, text};
 use crate::support::count;
-use crate::support::progress::Progress;
+use crate::support::progress::{EndOnDrop, Progress};
 use crate::support::server::Server;
 
 /// How many write the past.
@@ -69,15 +69,6 @@ fn events_are_told_as_rows_of_arvados_log() {
     );
     assert_eq!(events.last().map(|event| number(event, "offset")), Some(last));
     drop(server);
-}
-
-/// Ends the writers, whatever becomes of the test.
-struct EndOnDrop<'a>(&'a Progress);
-
-impl Drop for EndOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.end();
-    }
 }
 
 #[test]

@@ -38,3 +38,12 @@ impl Progress {
         self.over.load(Ordering::SeqCst)
     }
 }
+
+/// Ends the writers, whatever becomes of the test.
+pub(crate) struct EndOnDrop<'a>(pub(crate) &'a Progress);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}

@@ -12,11 +12,12 @@ use crate::support::server::Server;
 use crate::support::until;
 use crate::support::ws::Ws;
 
-/// A poll by somebody who knows all there is; it waits when this returns.
-fn waiting_poll(client: &Client) -> JoinHandle<Response> {
+/// A poll for so many seconds by somebody who knows all there is; it waits when this returns.
+fn waiting_poll(client: &Client, seconds: u64) -> JoinHandle<Response> {
     let (mut polling, mut looking) = (client.clone(), client.clone());
     let head = text(&looking.get("/api/boot").ok(200), "resume_token");
-    let poll = std::thread::spawn(move || polling.get(&format!("/api/watch/w/changes?after={head}&wait=60")));
+    let path = format!("/api/watch/w/changes?after={head}&wait={seconds}");
+    let poll = std::thread::spawn(move || polling.get(&path));
     let is_open = "scrollback_streams_open{kind=\"poll\"} 1";
     until("the poll waits", || looking.get("/metrics").text().contains(is_open).then_some(()));
     poll
@@ -28,16 +29,16 @@ fn a_poll_that_waits_is_told_when_its_watch_is_set_anew_or_ended_or_its_user_has
     let channel = owner.create_channel("general");
     let what = json!({"watch": [{"id": channel}], "max_delay_ms": 0});
     set(&mut owner, "w", &what);
-    let poll = waiting_poll(&owner);
+    let poll = waiting_poll(&owner, 60);
     set(&mut owner, "w", &what);
     poll.join().unwrap().refused_as(409, "watch_replaced");
-    let poll = waiting_poll(&owner);
+    let poll = waiting_poll(&owner, 60);
     owner.delete("/api/watch/w").ok(204);
     poll.join().unwrap().refused_as(404, "unknown_watch");
     let token = owner.token("watcher");
     let mut watcher = owner.with_token(&token);
     set(&mut watcher, "w", &what);
-    let poll = waiting_poll(&watcher);
+    let poll = waiting_poll(&watcher, 60);
     watcher.post("/api/auth/logout", &json!({})).ok(204);
     poll.join().unwrap().refused_as(401, "unauthenticated");
 }
@@ -46,18 +47,13 @@ fn a_poll_that_waits_is_told_when_its_watch_is_set_anew_or_ended_or_its_user_has
 fn a_poll_that_waits_in_vain_says_how_far_it_is_true_that_nothing_has_changed() {
     let (_server, mut owner) = Server::set_up(&[]);
     let [mine, other] = ["mine", "other"].map(|name| owner.create_channel(name));
-    let kept = set(&mut owner, "w", &json!({"watch": [{"id": mine}]}));
-    let mut writer = owner.clone();
-    let mut polling = owner.clone();
-    let path = format!("/api/watch/w/changes?after={}&wait=1", kept["head"]);
-    let poll = std::thread::spawn(move || polling.get(&path).ok(200));
-    let is_open = "scrollback_streams_open{kind=\"poll\"} 1";
-    until("the poll waits", || owner.get("/metrics").text().contains(is_open).then_some(()));
-    let elsewhere = number(&writer.say(&other, "elsewhere"), "offset");
-    let page = poll.join().unwrap();
+    set(&mut owner, "w", &json!({"watch": [{"id": mine}]}));
+    let poll = waiting_poll(&owner, 2);
+    let elsewhere = number(&owner.say(&other, "elsewhere"), "offset");
+    let page = poll.join().unwrap().ok(200);
     assert_eq!((&page["changed"], number(&page, "head")), (&json!([]), elsewhere), "{page}");
     // Whoever goes on from there is told of nothing but what is new.
-    let said = writer.say(&mine, "here");
+    let said = owner.say(&mine, "here");
     let next = owner.get(&format!("/api/watch/w/changes?after={}&wait=60", text(&page, "next"))).ok(200);
     assert_eq!(next["changed"], json!([{"id": mine, "offset": said["offset"]}]));
 }
@@ -129,7 +125,8 @@ fn what_is_held_back_on_a_socket_is_told_once_the_delay_is_over() {
     let (_server, mut owner) = Server::set_up(&[]);
     let channel = owner.create_channel("general");
     let mut socket = Ws::open(&owner);
-    read(&mut socket, "w", json!({"set": {"watch": [{"id": channel}], "max_delay_ms": 300}}));
+    // Long, so that a machine that pauses does not take what belongs together apart.
+    read(&mut socket, "w", json!({"set": {"watch": [{"id": channel}], "max_delay_ms": 1_000}}));
     next_as(&mut socket, "w", "caught_up");
     for told in 0..3 {
         let mut newest = number(&owner.say(&channel, "at once, or held back"), "offset");

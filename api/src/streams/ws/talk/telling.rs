@@ -126,18 +126,8 @@ impl Talk {
 
     /// Sends one frame, which is begun only while the watch is as it was: whoever sets it anew or ends it is answered when no
     /// more comes. Returns whether it was sent.
-    async fn tell_one(&mut self, place: usize, mut frame: Bytes) -> Result<bool, End> {
-        let Some(begun) = self.seats.watching[place].reading.by_right(|| self.wire.line.begin(&mut frame))
-        else {
-            return Ok(false);
-        };
-        if begun? {
-            return Ok(true);
-        }
-        self.seats.sending = Some(Sending::Notice(place));
-        let sent = self.wire.line.go_on(frame, &mut self.seats).await?;
-        self.seats.sending = None;
-        Ok(sent)
+    async fn tell_one(&mut self, place: usize, frame: Bytes) -> Result<bool, End> {
+        self.send_for(Sending::Notice(place), frame).await
     }
 
     /// Says that a watch is not read here any more.

@@ -36,21 +36,9 @@ impl Talk {
         match step {
             Ok(Step::Events(taken)) => {
                 seated.flight.add(taken.newest.unwrap_or(taken.through.offset), taken.events);
-                let (mut bytes, events) = (frames::events(id, &taken), taken.events);
-                // Nobody can take the session between the look and the write.
-                let Some(turn) = seated.seat.turn() else {
-                    seated.subscription.end(Bye::Replaced);
-                    return Ok(Advanced::Moved);
-                };
-                let begun = self.wire.line.begin(&mut bytes)?;
-                drop(turn);
-                let mut sent = true;
-                if !begun {
-                    self.seats.sending = Some(Sending::Session(place));
-                    sent = self.wire.line.go_on(bytes, &mut self.seats).await?;
-                    self.seats.sending = None;
-                }
-                if sent {
+                let (bytes, events) = (frames::events(id, &taken), taken.events);
+                // If somebody has taken the session meanwhile, its next turn finds that.
+                if self.send_for(Sending::Session(place), bytes).await? {
                     self.wire.line.tally.events += events as u64;
                     self.seats.all[place].subscription.confirm();
                 }
