@@ -65,14 +65,15 @@ impl Bye {
     }
 }
 
-/// The first frame of a stream, and how long the client should wait before it comes back.
-pub(super) fn hello(resume: Resume, head: Position, retry: Duration) -> Chunk {
+/// The first frame of a stream, how long the client should wait before it comes back, and the seconds between two signs of
+/// life.
+pub(super) fn hello(resume: Resume, head: Position, retry: Duration, heartbeat: u64) -> Chunk {
     let token = match resume.position() {
         Some(position) => format!("\"{position}\""),
         None => "null".to_owned(),
     };
     chunk(format_args!(
-        "retry: {}\nevent: hello\ndata: {{\"type\":\"hello\",\"resume\":\"{}\",\"head\":{},\"resume_token\":{token}}}\n\n",
+        "retry: {}\nevent: hello\ndata: {{\"type\":\"hello\",\"resume\":\"{}\",\"head\":{},\"resume_token\":{token},\"heartbeat\":{heartbeat}}}\n\n",
         retry.as_millis(),
         resume.name(),
         head.offset,

@@ -95,7 +95,8 @@ impl Running {
         };
         let bytes_max = outlet.streams.limits.write_bytes_max;
         let cut = Cut { form: Form::Sse, bytes_max, events_max: usize::MAX, shared: true };
-        let hello = control::hello(resume, source.subscription.reached(), retry);
+        let heartbeat = outlet.streams.limits.heartbeat_seconds();
+        let hello = control::hello(resume, source.subscription.reached(), retry, heartbeat);
         outlet.begin(head, &hello, source).await?;
         loop {
             // A reader that takes all it gets at once must not keep the others from their turns.

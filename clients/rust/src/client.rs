@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::Method;
+use hyper::body::Incoming;
 use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::error::{Ended, Error, SetupError};
 use crate::follower::Follower;
@@ -91,9 +94,49 @@ impl Client {
         }
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+    /// Any other call of the HTTP interface (docs/api.md), once: `path` begins with `/api/`, `body` is JSON.
+    ///
+    /// # Errors
+    /// When the server does not answer, or refuses, or its answer is no such `T`.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, Error> {
+        let mut link = Link::open(&self.address).await?;
+        let request = link.request(method, path);
+        link.ask(request, body.map(|body| body.to_string().into_bytes()), ANSWER_TIMEOUT).await
+    }
+
+    /// What `GET` gives at this path, piece by piece as it comes: for a backup, which can be larger than any answer else.
+    ///
+    /// # Errors
+    /// When the server does not answer, or refuses.
+    pub async fn download(&self, path: &str) -> Result<Download, Error> {
         let mut link = Link::open(&self.address).await?;
         let request = link.request(Method::GET, path);
-        link.ask(request, None, ANSWER_TIMEOUT).await
+        let body = link.begin(request, None, ANSWER_TIMEOUT).await?.into_body();
+        Ok(Download { link, body })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.call(Method::GET, path, None).await
+    }
+}
+
+/// The body of an answer while it comes.
+pub struct Download {
+    link: Link,
+    body: Incoming,
+}
+
+impl Download {
+    /// The next piece; none at the end.
+    ///
+    /// # Errors
+    /// When it breaks off, or nothing comes for half a minute.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        self.link.piece(&mut self.body).await
     }
 }

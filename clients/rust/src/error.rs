@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::stream::Elsewhere;
+
 /// What the server said was wrong: the problem that its answer holds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the server answers {status} {code}: {detail}")]
@@ -39,6 +41,10 @@ pub enum Ended {
     /// The server does not prove that it is the one of the URL.
     #[error("{0}")]
     Untrusted(String),
+    /// The server's log is not the one of the place that a [`Tail`](crate::Tail) was to go on from. A
+    /// [`Follower`](crate::Follower) boots then, and a [`Watch`](crate::Watch) tells everything anew.
+    #[error("the server's log {0}: begin anew")]
+    Elsewhere(Elsewhere),
     /// What comes is not what docs/api.md says: this is no Scrollback server, or one that this library is too old for.
     #[error("what the server says cannot be read: {0}")]
     Unreadable(String),

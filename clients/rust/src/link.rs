@@ -199,6 +199,23 @@ impl Link {
         serde_json::from_slice(&body).map_err(|error| Error::unreadable(error.to_string()))
     }
 
+    /// The next piece of the body of an answer; none at its end. May be dropped while it waits: nothing is lost.
+    pub(crate) async fn piece(&self, body: &mut Incoming) -> Result<Option<Bytes>, Error> {
+        let lost = |error: &dyn std::fmt::Display| self.address.lost(error);
+        loop {
+            let frame = async { body.frame().await.transpose().map_err(|error| lost(&error)) };
+            match within(ANSWER_TIMEOUT, frame, || lost(&"it sends nothing any more")).await? {
+                None => return Ok(None),
+                Some(frame) => {
+                    // Trailers are nothing to anybody.
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
     async fn body(&self, answer: Response<Incoming>) -> Result<Bytes, Error> {
         let lost = |error: &dyn std::fmt::Display| self.address.lost(error);
         let reading = async {

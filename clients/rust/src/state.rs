@@ -6,7 +6,6 @@
 //! becomes an owner, or is one no more, sees other private channels without an event for each; only a fresh boot says which.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +24,6 @@ pub struct State {
     me: String,
     offset: u64,
     resume_token: String,
-    /// The seconds between two signs of life of a stream.
-    heartbeat: u64,
     /// The order of their ids is not that of their creation, which is what people expect of a list.
     users: Vec<User>,
     channels: Vec<Known>,
@@ -68,7 +65,6 @@ impl State {
             me: boot.user.id,
             offset: boot.resume_point,
             resume_token: boot.resume_token,
-            heartbeat: boot.heartbeat,
             users: boot.users,
             channels: boot.channels.into_iter().map(Known::new).collect(),
         };
@@ -193,11 +189,6 @@ impl State {
             | What::Unknown => {}
         }
         true
-    }
-
-    /// How often a stream says that its server lives.
-    pub(crate) fn heartbeat(&self) -> Duration {
-        Duration::from_secs(self.heartbeat)
     }
 
     /// Goes on from here from now on.

@@ -109,15 +109,21 @@ const SENT: &str =
     r#"{"id":"M3","at":"2026-11-21T14:13:41.276219Z","channel":"C2","sender":"U1","body":"hi","offset":3}"#;
 
 /// A boot at offset 2 with a channel.
-fn boot(heartbeat: u64) -> Reply {
-    let body = format!(
-        r#"{{"user":{{"id":"U1","name":"ada","role":"owner"}},"resume_point":2,"resume_token":"2-00000000","heartbeat":{heartbeat},"users":[{{"id":"U1","name":"ada","role":"owner"}}],"channels":[{{"id":"C2","name":"general","at":"2026-11-21T14:13:41.235916Z","private":false,"creator":"U1","last_offset":2,"offset":2}}],"messages":[],"truncated":false}}"#
-    );
-    Reply::json(200, "", &body)
+fn boot() -> Reply {
+    let body = r#"{"user":{"id":"U1","name":"ada","role":"owner"},"resume_point":2,"resume_token":"2-00000002","heartbeat":15,"users":[{"id":"U1","name":"ada","role":"owner"}],"channels":[{"id":"C2","name":"general","at":"2026-11-21T14:13:41.235916Z","private":false,"creator":"U1","last_offset":2,"offset":2}],"messages":[],"truncated":false}"#;
+    Reply::json(200, "", body)
 }
 
 fn hello() -> String {
-    "retry: 10\nevent: hello\ndata: {\"type\":\"hello\",\"resume\":\"ok\",\"head\":2,\"resume_token\":\"2-00000000\"}\n\n".into()
+    begun(2, 15)
+}
+
+/// The first word of a stream behind this offset, whose server says so often that it lives, in seconds.
+fn begun(offset: u64, heartbeat: u64) -> String {
+    let data = format!(
+        r#"{{"type":"hello","resume":"ok","head":{offset},"resume_token":"{offset}-0000000{offset}","heartbeat":{heartbeat}}}"#
+    );
+    format!("retry: 10\nevent: hello\ndata: {data}\n\n")
 }
 
 fn message(offset: u64) -> String {
@@ -173,7 +179,7 @@ async fn a_send_ends_at_its_bound_and_tells_its_key() {
 async fn who_is_asked_to_wait_waits() {
     let fake = Fake::start(|_, before| match before {
         0 => Reply::json(503, "retry-after: 1\r\n", r#"{"code":"starting","detail":""}"#),
-        _ => boot(15),
+        _ => boot(),
     })
     .await;
     let mut follower = fake.client().follow(Transport::Sse);
@@ -190,8 +196,8 @@ async fn who_is_asked_to_wait_waits() {
 #[tokio::test]
 async fn a_stream_that_is_silent_for_some_heartbeats_is_given_up_and_opened_where_it_was() {
     let fake = Fake::start(|request, before| match path(request) {
-        "/api/boot" => boot(1),
-        _ if before == 0 => Reply::stream(&(hello() + &message(3)), true),
+        "/api/boot" => boot(),
+        _ if before == 0 => Reply::stream(&(begun(2, 1) + &message(3)), true),
         _ => Reply::stream(&(hello() + &message(4)), true),
     })
     .await;
@@ -204,7 +210,7 @@ async fn a_stream_that_is_silent_for_some_heartbeats_is_given_up_and_opened_wher
     }
     assert_eq!(away, ["the stream is silent"]);
     let asked = fake.asked("/api/events");
-    assert!(asked[0].contains("?resume_point=2-00000000 "), "{}", asked[0]);
+    assert!(asked[0].contains("?resume_point=2-00000002 "), "{}", asked[0]);
     assert!(asked[1].contains("?resume_point=3-00000003 "), "{}", asked[1]);
 }
 
@@ -212,7 +218,7 @@ async fn a_stream_that_is_silent_for_some_heartbeats_is_given_up_and_opened_wher
 async fn waiting_may_be_dropped_at_any_time_and_nothing_is_lost_or_seen_twice() {
     const LAST: u64 = 60;
     let fake = Fake::start(|request, before| match path(request) {
-        "/api/boot" => boot(15),
+        "/api/boot" => boot(),
         // The second time some come again, which a good server does not do.
         _ if before == 0 => Reply::stream(&(hello() + &(3..40).map(message).collect::<String>()), false),
         _ => Reply::stream(&(hello() + &(30..=LAST).map(message).collect::<String>()), true),
@@ -251,7 +257,7 @@ async fn waiting_may_be_dropped_at_any_time_and_nothing_is_lost_or_seen_twice() 
 #[tokio::test]
 async fn who_is_no_user_any_more_is_told_so_for_good() {
     let fake = Fake::start(|request, _| match path(request) {
-        "/api/boot" => boot(15),
+        "/api/boot" => boot(),
         _ => Reply::json(401, "", r#"{"code":"unauthenticated","detail":""}"#),
     })
     .await;

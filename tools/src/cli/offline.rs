@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use scrollback_log::Timestamp;
+use serde_json::Value;
 
-use super::values::time;
+use super::values::{filter, time};
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
@@ -66,13 +67,13 @@ pub(crate) struct Tail {
     pub(crate) after: Option<String>,
     /// Begin with this many of the newest events of a server that the filters choose: 1 to 1000
     #[arg(long, value_name = "N", requires = "server", conflicts_with_all = ["after", "since"])]
-    pub(crate) last: Option<u64>,
+    pub(crate) last: Option<u16>,
     /// Begin with what a server recorded at this time or later: a date like 2010-01-01 or a time like 2010-01-01T12:00:00Z
     #[arg(long, value_name = "TIME", requires = "server", conflicts_with = "after", value_parser = time)]
     pub(crate) since: Option<Timestamp>,
     /// Only events of a server of which all of these conditions hold, like `[["type","=","message"]]`; of several filters one must hold
-    #[arg(long, value_name = "JSON", requires = "server")]
-    pub(crate) filter: Vec<String>,
+    #[arg(long, value_name = "JSON", requires = "server", value_parser = filter)]
+    pub(crate) filter: Vec<Value>,
     /// How many events of a data directory to print
     #[arg(long, short = 'n', default_value_t = 10, value_name = "N")]
     pub(crate) lines: usize,

@@ -1,9 +1,10 @@
-//! How durations, lifetimes and times are typed.
+//! How durations, lifetimes, times and filters are typed.
 
 use std::time::Duration;
 
 use scrollback_api::timestamps;
 use scrollback_log::Timestamp;
+use serde_json::Value;
 
 /// A duration, or none for `off`.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,12 @@ pub(super) fn time(typed: &str) -> Result<Timestamp, String> {
     timestamps::parse(typed)
         .or_else(|| timestamps::parse(&format!("{typed}T00:00:00Z")))
         .ok_or_else(|| "not a time (try 2010-01-01 or 2010-01-01T12:00:00Z)".to_owned())
+}
+
+/// A filter as the server takes it, which also says whether it is a good one.
+pub(super) fn filter(typed: &str) -> Result<Value, String> {
+    serde_json::from_str(typed)
+        .map_err(|error| format!("not JSON: {error} (try [[\"type\",\"=\",\"message\"]])"))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use scrollback_api::{node, timestamps};
+use scrollback_client::Start;
 use scrollback_log::{Offset, ResumePoint};
 
 use crate::cli::{Common, Tail};
@@ -19,10 +20,10 @@ pub(crate) fn run(common: &Common, typed: &Tail) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if let Some(remote) = Remote::of(&typed.from)? {
         let start = match (typed.last, typed.since, after) {
-            (Some(last), ..) => format!("last={last}"),
-            (None, Some(since), _) => format!("since={}", timestamps::show(since)),
-            (None, None, Some(point)) => format!("after={point}"),
-            (None, None, None) => "after=now".to_owned(),
+            (Some(last), ..) => Start::Last(last),
+            (None, Some(since), _) => Start::Since(timestamps::show(since).to_string()),
+            (None, None, Some(point)) => Start::After(point.to_string()),
+            (None, None, None) => Start::Now,
         };
         return remote.tail(start, &typed.filter, &mut out);
     }

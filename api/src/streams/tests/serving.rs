@@ -142,7 +142,7 @@ async fn a_stream_says_hello_shows_the_past_says_that_it_is_live_and_goes_on() {
     let token = Position { offset: Offset(2), tag: served.world.log.tag_at(Offset(2)).unwrap().unwrap() };
     assert_eq!(
         frames[0].json,
-        json!({"type": "hello", "resume": "ok", "head": 3, "resume_token": token.to_string()})
+        json!({"type": "hello", "resume": "ok", "head": 3, "resume_token": token.to_string(), "heartbeat": 15})
     );
     assert!((1000..=8000).contains(&frames[0].retry.unwrap()), "{frames:?}");
     assert_eq!(offsets(&frames), [3]);
@@ -180,7 +180,7 @@ async fn a_client_of_another_history_gets_nothing_but_heartbeats() {
         let hello = stream.expect("hello").await;
         assert_eq!(
             hello.json,
-            json!({"type": "hello", "resume": resume, "head": served.world.head().0, "resume_token": null})
+            json!({"type": "hello", "resume": resume, "head": served.world.head().0, "resume_token": null, "heartbeat": 1})
         );
         assert_eq!(hello.retry, Some(60_000));
         served.world.say(CHANNEL, "not for this client");

@@ -77,7 +77,7 @@ pub(super) fn events(session: &SessionId, taken: &Taken) -> impl Buf + Send + us
     before.chain(taken.chunk.bare()).chain(behind)
 }
 
-/// A session begins or goes on; none if its past is not this log's.
+/// A session begins or goes on; none if its past is not this log's. `heartbeat` is the seconds between two signs of life.
 pub(super) fn hello(
     id: Option<&str>,
     session: Option<&SessionId>,
@@ -85,11 +85,12 @@ pub(super) fn hello(
     at: Option<Position>,
     head: Position,
     window: usize,
+    heartbeat: u64,
 ) -> Bytes {
     let session = quoted_or_null(session);
     let token = quoted_or_null(at.as_ref());
     text(&format!(
-        "{{\"type\":\"hello\"{},\"session\":{session},\"resume\":\"{}\",\"head\":{},\"resume_token\":{token},\"window\":{window}}}",
+        "{{\"type\":\"hello\"{},\"session\":{session},\"resume\":\"{}\",\"head\":{},\"resume_token\":{token},\"window\":{window},\"heartbeat\":{heartbeat}}}",
         echo(id),
         resume.name(),
         head.offset,

@@ -104,7 +104,8 @@ pub(super) fn sit_down(
     let (resume, reader) = (Resume::Ok(at), Arc::clone(&seats.identity.reader));
     let subscription = Subscription::begin(streams, reader, resume, session.filters.clone());
     let head = subscription.reached();
-    let hello = frames::hello(id, Some(&session.id), resume, Some(at), head, session.window);
+    let heartbeat = streams.limits.heartbeat_seconds();
+    let hello = frames::hello(id, Some(&session.id), resume, Some(at), head, session.window, heartbeat);
     let flight = Flight::new(session.window);
     seats.all.push(Seated { seat, subscription, flight });
     seats.sat_down += 1;

@@ -31,8 +31,8 @@ pub(in super::super) fn every_frame(at: Position, chunk: Chunk, origins: &Origin
     let busy = Problem::plain(Code::Busy).retry_after(Duration::from_secs(1));
     let mut events = frames::events(&session, &taken);
     let mut all = vec![
-        ("hello", frames::hello(Some("1"), Some(&session), Resume::Ok(at), Some(at), at, 1_000)),
-        ("hello elsewhere", frames::hello(None, None, Resume::Ahead, None, at, 1)),
+        ("hello", frames::hello(Some("1"), Some(&session), Resume::Ok(at), Some(at), at, 1_000, 15)),
+        ("hello elsewhere", frames::hello(None, None, Resume::Ahead, None, at, 1, 1)),
         ("events", events.copy_to_bytes(events.remaining())),
         ("caught up", frames::caught_up(&session, at)),
         ("caught up of a watch", notices::caught_up("w", at)),

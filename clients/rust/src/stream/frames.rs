@@ -51,6 +51,11 @@ impl Frames {
         }
     }
 
+    /// The server says how often it says that it lives.
+    pub(super) fn beats(&mut self, heartbeat: Duration) {
+        self.silence.beats(heartbeat);
+    }
+
     /// The last `retry:`.
     pub(crate) fn retry(&self) -> Option<Duration> {
         self.parser.retry

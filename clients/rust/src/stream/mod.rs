@@ -4,22 +4,27 @@ pub(crate) mod asking;
 pub(crate) mod frames;
 mod poll;
 mod sse;
+mod wanted;
 mod ws;
 
 use std::time::Duration;
 
 use poll::Poll;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use sse::Sse;
 use tokio::time::{Instant, timeout_at};
+pub use wanted::Start;
+pub(crate) use wanted::Wanted;
 use ws::Ws;
 
 use crate::error::Error;
-use crate::event::Event;
 use crate::link::Address;
 
 /// A stream that is silent for so many heartbeats is given up: the other end may be gone without a word.
 const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// How often a server says that it lives, until it has said how often: as often as one does that was set to nothing else.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 /// No stream is given up earlier, however often its server says that it lives.
 const SILENCE_LEAST: Duration = Duration::from_secs(2);
 
@@ -37,17 +42,17 @@ pub enum Transport {
     WebSocket,
 }
 
-/// What a stream brings.
+/// What a stream brings; events are read as `E`.
 #[derive(Debug)]
-pub(crate) enum Signal {
+pub(crate) enum Signal<E> {
     /// Nothing but that the server lives.
     Alive,
-    /// The stream has begun where it was asked to.
-    Begun,
+    /// The stream has begun where it was asked to; that is behind this resume token, if it says so.
+    Begun(Option<String>),
     /// It cannot: the log is another one, or ends before that point.
     Elsewhere(Elsewhere),
     /// These events, and where the stream stands after them.
-    Events(Vec<Event>, Option<String>),
+    Events(Vec<E>, Option<String>),
     /// What follows is live.
     CaughtUp,
     /// The server has ended the stream.
@@ -64,6 +69,15 @@ pub enum Elsewhere {
     OtherHistory,
 }
 
+impl std::fmt::Display for Elsewhere {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Elsewhere::Ahead => "ends before that place",
+            Elsewhere::OtherHistory => "has another history than the one that the place is of",
+        })
+    }
+}
+
 /// Why the server has ended a stream.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Bye {
@@ -77,12 +91,19 @@ pub(crate) struct Bye {
 #[derive(Deserialize)]
 struct Hello {
     resume: String,
+    resume_token: Option<String>,
+    /// The seconds between two signs of life; a poll, which is over when it is answered, says nothing of that.
+    heartbeat: Option<u64>,
 }
 
 impl Hello {
-    fn signal(&self) -> Result<Signal, Error> {
+    fn heartbeat(&self) -> Duration {
+        self.heartbeat.map_or(HEARTBEAT, Duration::from_secs)
+    }
+
+    fn signal<E>(self) -> Result<Signal<E>, Error> {
         Ok(match self.resume.as_str() {
-            "ok" => Signal::Begun,
+            "ok" => Signal::Begun(self.resume_token),
             "ahead" => Signal::Elsewhere(Elsewhere::Ahead),
             "other_history" => Signal::Elsewhere(Elsewhere::OtherHistory),
             other => return Err(Error::unreadable(format!("a stream that begins with {other:?}"))),
@@ -91,9 +112,9 @@ impl Hello {
 }
 
 /// An open stream.
-pub(crate) enum Stream {
+pub(crate) enum Stream<E> {
     Sse(Sse),
-    Poll(Poll),
+    Poll(Poll<E>),
     Ws(Box<Ws>),
 }
 
@@ -106,7 +127,12 @@ pub(crate) struct Silence {
 
 impl Silence {
     pub(crate) fn new(heartbeat: Duration) -> Silence {
-        Silence { patience: (heartbeat * HEARTBEATS_MISSED_MAX).max(SILENCE_LEAST), heard: Instant::now() }
+        Silence { patience: patience(heartbeat), heard: Instant::now() }
+    }
+
+    /// The server says how often it says that it lives.
+    fn beats(&mut self, heartbeat: Duration) {
+        self.patience = patience(heartbeat);
     }
 
     /// Waits for something to come. It is the stream that must not be silent for too long, so the time runs on when the
@@ -122,6 +148,15 @@ impl Silence {
     }
 }
 
+fn patience(heartbeat: Duration) -> Duration {
+    heartbeat.saturating_mul(HEARTBEATS_MISSED_MAX).max(SILENCE_LEAST)
+}
+
+/// The offset of a resume token.
+pub(crate) fn offset_of(token: &str) -> Option<u64> {
+    token.split('-').next()?.parse().ok()
+}
+
 /// What of a stream outlives its connection.
 #[derive(Clone, Default)]
 pub(crate) struct Session {
@@ -129,27 +164,26 @@ pub(crate) struct Session {
     pub(crate) id: Option<String>,
 }
 
-impl Stream {
-    /// Opens a stream of everything behind `after`. `heartbeat` is how often its server says that it lives.
+impl<E: DeserializeOwned + Send + 'static> Stream<E> {
+    /// Opens a stream of what is wanted.
     pub(crate) async fn open(
         address: &Address,
         transport: Transport,
-        after: &str,
+        wanted: Wanted,
         session: &Session,
-        heartbeat: Duration,
-    ) -> Result<Stream, Error> {
-        let silence = Silence::new(heartbeat);
+    ) -> Result<Stream<E>, Error> {
+        let silence = Silence::new(HEARTBEAT);
         Ok(match transport {
-            Transport::Sse => Stream::Sse(Sse::open(address, after, silence).await?),
-            Transport::Poll => Stream::Poll(Poll::new(address, after)),
+            Transport::Sse => Stream::Sse(Sse::open(address, &wanted, silence).await?),
+            Transport::Poll => Stream::Poll(Poll::new(address, wanted)),
             Transport::WebSocket => {
-                Stream::Ws(Box::new(Ws::open(address, after, session.id.as_deref(), silence).await?))
+                Stream::Ws(Box::new(Ws::open(address, &wanted, session.id.as_deref(), silence).await?))
             }
         })
     }
 
     /// What comes next. May be dropped while it waits: nothing is lost.
-    pub(crate) async fn next(&mut self, session: &mut Session) -> Result<Signal, Error> {
+    pub(crate) async fn next(&mut self, session: &mut Session) -> Result<Signal<E>, Error> {
         match self {
             Stream::Sse(sse) => sse.next().await,
             Stream::Poll(poll) => poll.next().await,

@@ -4,47 +4,42 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::asking::{Asking, WAIT};
-use super::{Hello, Signal};
+use super::{Hello, Signal, Start, Wanted, offset_of};
 use crate::error::Error;
-use crate::event::Event;
 use crate::link::Address;
 
 /// How many events one request asks for.
 const PAGE_EVENTS: usize = 500;
+
 /// One poll after the other.
-pub(crate) struct Poll {
-    asking: Asking<Page>,
-    after: String,
+pub(crate) struct Poll<E> {
+    asking: Asking<Page<E>>,
+    wanted: Wanted,
     /// Whether the log has been read up to its head.
     live: bool,
     /// Whether anything was answered yet.
     begun: bool,
     /// What the last answer has brought.
-    signals: VecDeque<Signal>,
+    signals: VecDeque<Signal<E>>,
 }
 
 #[derive(Deserialize)]
-struct Page {
+struct Page<E> {
     resume: String,
-    events: Vec<Event>,
+    events: Vec<E>,
     next: Option<String>,
     head: u64,
 }
 
-impl Poll {
-    pub(super) fn new(address: &Address, after: &str) -> Poll {
-        Poll {
-            asking: Asking::new(address),
-            after: after.to_owned(),
-            live: false,
-            begun: false,
-            signals: VecDeque::new(),
-        }
+impl<E: DeserializeOwned + Send + 'static> Poll<E> {
+    pub(super) fn new(address: &Address, wanted: Wanted) -> Poll<E> {
+        Poll { asking: Asking::new(address), wanted, live: false, begun: false, signals: VecDeque::new() }
     }
 
-    pub(super) async fn next(&mut self) -> Result<Signal, Error> {
+    pub(super) async fn next(&mut self) -> Result<Signal<E>, Error> {
         loop {
             if let Some(signal) = self.signals.pop_front() {
                 return Ok(signal);
@@ -57,26 +52,26 @@ impl Poll {
         let page = self.asking.ask(|| {
             // The first one answers at once, so that it is known where the stream stands.
             let wait = if self.live { WAIT } else { Duration::ZERO };
-            let (after, wait_s) = (&self.after, wait.as_secs());
-            (format!("/api/events/poll?after={after}&wait={wait_s}&limit={PAGE_EVENTS}"), wait)
+            let (query, wait_s) = (self.wanted.query("after"), wait.as_secs());
+            (format!("/api/events/poll?{query}&wait={wait_s}&limit={PAGE_EVENTS}"), wait)
         });
         let page = page.await?;
         self.take(page)
     }
 
-    fn take(&mut self, page: Page) -> Result<(), Error> {
-        let signal = Hello { resume: page.resume }.signal()?;
+    fn take(&mut self, page: Page<E>) -> Result<(), Error> {
+        let signal = Hello { resume: page.resume, resume_token: None, heartbeat: None }.signal()?;
         if matches!(signal, Signal::Elsewhere(_)) {
             self.signals.push_back(signal);
             return Ok(());
         }
         let next = page.next.ok_or_else(|| Error::unreadable("a page of events without a `next`"))?;
-        let reached = next.split('-').next().and_then(|offset| offset.parse().ok());
-        let reached: u64 = reached.ok_or_else(|| Error::unreadable(format!("the resume token {next:?}")))?;
+        let reached =
+            offset_of(&next).ok_or_else(|| Error::unreadable(format!("the resume token {next:?}")))?;
         if !std::mem::replace(&mut self.begun, true) {
-            self.signals.push_back(Signal::Begun);
+            self.signals.push_back(signal);
         }
-        self.after.clone_from(&next);
+        self.wanted.start = Start::After(next.clone());
         self.signals.push_back(Signal::Events(page.events, Some(next)));
         if !self.live && reached >= page.head {
             self.live = true;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use super::frames::{Frame, Frames};
-use super::{Hello, Signal, Silence};
+use super::{Hello, Signal, Silence, Wanted};
 use crate::error::Error;
 use crate::link::Address;
 
@@ -11,12 +13,19 @@ use crate::link::Address;
 pub(crate) struct Sse(Frames);
 
 impl Sse {
-    pub(super) async fn open(address: &Address, after: &str, silence: Silence) -> Result<Sse, Error> {
-        Ok(Sse(Frames::open(address, &format!("/api/events?resume_point={after}"), silence).await?))
+    pub(super) async fn open(address: &Address, wanted: &Wanted, silence: Silence) -> Result<Sse, Error> {
+        let path = format!("/api/events?{}", wanted.query("resume_point"));
+        Ok(Sse(Frames::open(address, &path, silence).await?))
     }
 
-    pub(super) async fn next(&mut self) -> Result<Signal, Error> {
-        self.0.next().await?.signal()
+    pub(super) async fn next<E: DeserializeOwned>(&mut self) -> Result<Signal<E>, Error> {
+        let frame = self.0.next().await?;
+        if frame.kind == "hello" {
+            let hello: Hello = frame.read()?;
+            self.0.beats(hello.heartbeat());
+            return hello.signal();
+        }
+        frame.signal()
     }
 
     pub(super) fn retry(&self) -> Option<Duration> {
@@ -25,9 +34,8 @@ impl Sse {
 }
 
 impl Frame {
-    fn signal(self) -> Result<Signal, Error> {
+    fn signal<E: DeserializeOwned>(self) -> Result<Signal<E>, Error> {
         Ok(match self.kind.as_str() {
-            "hello" => self.read::<Hello>()?.signal()?,
             "caught_up" => Signal::CaughtUp,
             "bye" => Signal::Bye(self.read()?),
             // A checkpoint has an id and no event.

@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tungstenite::handshake::client::generate_key;
@@ -20,9 +21,8 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
-use super::{Bye, Hello, Session, Signal, Silence};
+use super::{Bye, Hello, Session, Signal, Silence, Wanted};
 use crate::error::{Ended, Error};
-use crate::event::Event;
 use crate::link::{ANSWER_TIMEOUT, Address, Link, within};
 
 const VERSION: &str = "13";
@@ -76,37 +76,43 @@ impl Write for Buffers {
     }
 }
 
-/// A message of the server; those that this library never asks for are as good as a sign of life.
+/// What a message of the server is; the rest of it is read when that is known, so that events can be read as they are
+/// written.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Said {
-    Hello {
-        session: Option<String>,
-        #[serde(flatten)]
-        hello: Hello,
-    },
-    Events {
-        events: Vec<Event>,
-        resume_token: String,
-    },
-    CaughtUp,
-    Checkpoint {
-        resume_token: String,
-    },
-    Answer {
-        status: u16,
-        retry: Option<u64>,
-        body: Value,
-    },
-    Bye(Bye),
-    #[serde(other)]
-    Other,
+struct Kind {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct Begun {
+    session: Option<String>,
+    #[serde(flatten)]
+    hello: Hello,
+}
+
+#[derive(Deserialize)]
+struct Events<E> {
+    events: Vec<E>,
+    resume_token: String,
+}
+
+#[derive(Deserialize)]
+struct Checkpoint {
+    resume_token: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    status: u16,
+    retry: Option<u64>,
+    body: Value,
 }
 
 impl Ws {
     pub(super) async fn open(
         address: &Address,
-        after: &str,
+        wanted: &Wanted,
         session: Option<&str>,
         silence: Silence,
     ) -> Result<Ws, Error> {
@@ -131,20 +137,22 @@ impl Ws {
         let frames = WebSocket::from_raw_socket(Buffers::default(), Role::Client, Some(config));
         let mut ws = Ws { _link: link, socket, frames, session: None, silence, closed: None };
         // With a session that is still there the server goes on with it, and else begins one at the same place.
-        let mut open = json!({"type": "open", "resume_point": after});
+        let mut open = wanted.fields();
+        open.insert("type".to_owned(), "open".into());
         if let Some(session) = session {
-            open["session"] = session.into();
+            open.insert("session".to_owned(), session.into());
         }
-        ws.say(&open);
+        ws.say(&open.into());
         Ok(ws)
     }
 
-    pub(super) async fn next(&mut self, session: &mut Session) -> Result<Signal, Error> {
+    pub(super) async fn next<E: DeserializeOwned>(
+        &mut self,
+        session: &mut Session,
+    ) -> Result<Signal<E>, Error> {
         loop {
             if let Some(text) = self.take()? {
-                let said: Said =
-                    serde_json::from_str(&text).map_err(|error| Error::unreadable(error.to_string()))?;
-                return self.hear(said, session);
+                return self.hear(&text, session);
             }
             let moved = move_bytes(&mut self.socket, self.frames.get_mut());
             self.silence.watch(moved, "the socket is silent").await?;
@@ -198,23 +206,33 @@ impl Ws {
         }
     }
 
-    fn hear(&mut self, said: Said, session: &mut Session) -> Result<Signal, Error> {
-        Ok(match said {
-            Said::Hello { session: id, hello } => {
+    fn hear<E: DeserializeOwned>(&mut self, text: &str, session: &mut Session) -> Result<Signal<E>, Error> {
+        Ok(match read::<Kind>(text)?.kind.as_str() {
+            "hello" => {
+                let Begun { session: id, hello } = read(text)?;
                 (self.session, session.id) = (id.clone(), id);
+                self.silence.beats(hello.heartbeat());
                 hello.signal()?
             }
-            Said::Events { events, resume_token } => Signal::Events(events, Some(resume_token)),
-            Said::Checkpoint { resume_token } => Signal::Events(Vec::new(), Some(resume_token)),
-            Said::CaughtUp => Signal::CaughtUp,
-            Said::Bye(bye) => {
+            "events" => {
+                let Events { events, resume_token } = read(text)?;
+                Signal::Events(events, Some(resume_token))
+            }
+            "checkpoint" => {
+                let Checkpoint { resume_token } = read(text)?;
+                Signal::Events(Vec::new(), Some(resume_token))
+            }
+            "caught_up" => Signal::CaughtUp,
+            "bye" => {
+                let bye: Bye = read(text)?;
                 // These are the ends after which a session may be gone on with; else a new one begins at the same place.
                 if !matches!(bye.reason.as_str(), "slow" | "shutdown") {
                     session.id = None;
                 }
                 Signal::Bye(bye)
             }
-            Said::Answer { status, retry, body } => {
+            "answer" => {
+                let Answer { status, retry, body } = read(text)?;
                 // Whatever it was that the server knows nothing of or has no room for: a new session need not meet it.
                 session.id = None;
                 let retry = retry.map(Duration::from_millis);
@@ -225,9 +243,14 @@ impl Ws {
                     error => error,
                 });
             }
-            Said::Other => Signal::Alive,
+            // A sign of life, or what this library never asks for.
+            _ => Signal::Alive,
         })
     }
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| Error::unreadable(error.to_string()))
 }
 
 /// Sends what is to go, and takes what comes; until something has come.

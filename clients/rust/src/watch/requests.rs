@@ -9,8 +9,9 @@ use super::reader::{Stream as Notices, look as ask};
 use super::watched::{Means, WatchOptions};
 use super::wire::{Page, Set, Setting};
 use crate::error::Error;
+use crate::event::Event;
 use crate::link::{ANSWER_TIMEOUT, Address, Link};
-use crate::stream::{Elsewhere, Session, Signal, Stream, Transport};
+use crate::stream::{Elsewhere, Session, Signal, Start, Stream, Transport, Wanted};
 
 /// A request that is under way.
 pub(super) type Work = Pin<Box<dyn Future<Output = Result<Done, Error>> + Send>>;
@@ -50,10 +51,6 @@ pub(super) fn set(
     })
 }
 
-/// How often a server says that it lives, as long as it has not said how often that is: three times as long its first word may
-/// take.
-const FIRST_WORD_WITHIN: Duration = Duration::from_secs(15);
-
 /// Opens a stream of it, for a reader that stands at `after`.
 pub(super) fn open(address: Address, path: String, after: Option<String>, heartbeat: Duration) -> Work {
     Box::pin(async move {
@@ -72,7 +69,8 @@ pub(super) fn look(address: Address, path: String) -> Work {
 async fn compare(address: &Address, place: &str, options: &WatchOptions) -> Result<Option<Elsewhere>, Error> {
     let transport = if options.means == Means::Sse { Transport::Sse } else { Transport::Poll };
     let mut session = Session::default();
-    let mut stream = Stream::open(address, transport, place, &session, FIRST_WORD_WITHIN).await?;
+    let wanted = Wanted { start: Start::After(place.to_owned()), filters: Vec::new() };
+    let mut stream = Stream::<Event>::open(address, transport, wanted, &session).await?;
     loop {
         match stream.next(&mut session).await? {
             Signal::Elsewhere(elsewhere) => return Ok(Some(elsewhere)),
@@ -80,7 +78,7 @@ async fn compare(address: &Address, place: &str, options: &WatchOptions) -> Resu
             Signal::Bye(bye) => {
                 return Err(Error::away(format!("the server ends its streams: {}", bye.reason)));
             }
-            Signal::Begun | Signal::Events(..) | Signal::CaughtUp => return Ok(None),
+            Signal::Begun(_) | Signal::Events(..) | Signal::CaughtUp => return Ok(None),
         }
     }
 }

@@ -155,7 +155,8 @@ impl Talk {
                     }
                     Ok(Opened::Elsewhere(resume, window)) => {
                         let head = Position::from(self.streams.log.head());
-                        frames::hello(id.as_deref(), None, resume, None, head, window)
+                        let heartbeat = self.streams.limits.heartbeat_seconds();
+                        frames::hello(id.as_deref(), None, resume, None, head, window, heartbeat)
                     }
                     Err(problem) => frames::refusal(id.as_deref(), None, &problem),
                 }
