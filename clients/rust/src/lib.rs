@@ -27,6 +27,8 @@
 //!
 //! A [`State`] can be written to a disk by serde and [gone on with](Client::resume) a year later.
 //!
+//! Who wants the events themselves and no state reads the [tail](Client::tail) of the log, by filters and from any place on.
+//!
 //! Who only wants to know that channels have changed, and reads what is of interest by other calls, [watches](Client::watch)
 //! them: a [`Watch`] tells their newest offsets, and loses none of them for good whatever goes wrong on the way.
 //!

@@ -4,7 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use scrollback_client::{Client as Library, Ended, Means, Transport, WatchOptions, Watched};
+use scrollback_client::{
+    Client as Library, Ended, Means, Start, TailOptions, Transport, WatchOptions, Watched,
+};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -14,6 +16,7 @@ use crate::support::paper::Paper;
 use crate::support::relay::{Relay, Treatment};
 use crate::support::scenario;
 use crate::support::server::{Server, Way};
+use crate::support::tailing::Tailing;
 use crate::support::watcher::Watcher;
 use crate::support::{PASSWORD, count};
 
@@ -88,6 +91,45 @@ fn behind_a_relay_that_mistreats_it_the_library_ends_with_the_state_of_a_fresh_b
         program.is_as_booted(&runtime, &mut owner);
         program.booted(1);
     }
+}
+
+#[test]
+fn behind_a_relay_that_mistreats_it_a_tail_is_told_of_everything_that_its_filters_choose_and_of_nothing_twice()
+ {
+    let rounds = count("SCROLLBACK_CLIENT_ROUNDS", 4);
+    let (server, mut owner) = Server::set_up(&["--heartbeat", "1s"]);
+    let [general, news] = ["general", "news"].map(|name| owner.create_channel(name));
+    let token = owner.token("relayed");
+    let runtime = runtime();
+    let filter = json!([["channel", "=", general]]);
+    let query: String = filter.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+    // A poll that nobody answers is waited for longer than a test wants to.
+    let heard: Vec<Treatment> = Treatment::BAD.into_iter().filter(|bad| *bad != Treatment::Hush).collect();
+    let tails = TRANSPORTS.map(|transport| {
+        let treatments = if transport == Transport::Poll { &heard[..] } else { &Treatment::BAD };
+        let relay = Relay::to(&server.address, treatments, transport as u64);
+        let client = Library::new(&format!("http://{}", relay.address().get()), &token).unwrap();
+        let options = TailOptions::default().transport(transport).filter(filter.clone());
+        (Tailing::start(&runtime, &client, Start::After("0".into()), options), relay)
+    });
+    for round in 0..rounds {
+        for said in 0..12 {
+            owner.say(&general, &format!("{round} {said} {}", "x".repeat(1_000)));
+            owner.say(&news, "not for them");
+        }
+        let chosen = owner.get(&format!("/api/events/poll?after=0&limit=500&filter={query}")).ok(200);
+        let chosen = chosen["events"].as_array().unwrap();
+        for (tail, relay) in &tails {
+            assert_eq!(tail.told(chosen.len()), *chosen);
+            relay.kill();
+            relay.come_back();
+        }
+    }
+    let served = tails.each_ref().map(|(_, relay)| relay.served());
+    assert!(
+        served.iter().all(|served| *served > rounds),
+        "too little happened to prove anything: {served:?}"
+    );
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub(crate) mod reader;
 pub(crate) mod relay;
 pub(crate) mod scenario;
 pub(crate) mod server;
+pub(crate) mod tailing;
 pub(crate) mod watcher;
 pub(crate) mod ws;
 

@@ -1,6 +1,7 @@
 //! `clients/scenarios.json`: what every client library must do, whatever language it is in. Each scenario runs on a server of
 //! its own.
 
+mod tails;
 mod watches;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,7 +15,9 @@ use super::PASSWORD;
 use super::client::{Client, Request, text};
 use super::library::Program;
 use super::server::Server;
+use super::tailing::Tailing;
 use super::watcher::Watcher;
+use tails::TailStep;
 use watches::WatchStep;
 
 const FILE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../clients/scenarios.json"));
@@ -45,11 +48,22 @@ enum By {
     Poll,
 }
 
+impl From<By> for Transport {
+    fn from(by: By) -> Transport {
+        match by {
+            By::Sse => Transport::Sse,
+            By::Ws => Transport::WebSocket,
+            By::Poll => Transport::Poll,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Step {
     Client(ClientStep),
     Watch(WatchStep),
+    Tail(TailStep),
 }
 
 /// docs/clients.md says what each does.
@@ -134,6 +148,8 @@ struct Stage {
     programs: HashMap<String, (Program, String)>,
     /// Those that watch.
     watchers: HashMap<String, (Watcher, String)>,
+    /// Those that read the tail of the log.
+    tails: HashMap<String, (Tailing, String)>,
     saved: HashMap<String, String>,
 }
 
@@ -145,6 +161,7 @@ impl Scenario {
             match step {
                 Step::Client(step) => stage.take(step),
                 Step::Watch(step) => stage.take_of_watch(step),
+                Step::Tail(step) => stage.take_of_tail(step),
             }
         }
     }
@@ -163,6 +180,7 @@ impl Stage {
             users: HashMap::new(),
             programs: HashMap::new(),
             watchers: HashMap::new(),
+            tails: HashMap::new(),
             saved: HashMap::new(),
         };
         owner.adopt(&set_up);
@@ -227,12 +245,7 @@ impl Stage {
                 self.save(save, &body);
             }
             ClientStep::Connect { client, r#as, transport } => {
-                let transport = match transport {
-                    By::Sse => Transport::Sse,
-                    By::Ws => Transport::WebSocket,
-                    By::Poll => Transport::Poll,
-                };
-                let program = Program::start(&self.runtime, self.library(r#as), transport);
+                let program = Program::start(&self.runtime, self.library(r#as), (*transport).into());
                 program.booted(1);
                 self.programs.insert(client.clone(), (program, r#as.clone()));
             }
