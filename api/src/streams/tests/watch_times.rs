@@ -57,6 +57,35 @@ async fn what_is_held_back_is_told_after_the_delay_whatever_signs_of_life_come_m
     assert!(beats > 0, "no heartbeat came while a notice was held back");
 }
 
+/// When the next sign of life comes, before which nothing else does.
+async fn next_sign(reading: &mut Reading) -> Instant {
+    loop {
+        match reading.step() {
+            Step::Heartbeat | Step::Checkpoint(_) => return Instant::now(),
+            Step::Wait(until) => reading.wait(until).await,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_is_for_whoever_had_no_notice_since_the_one_before() {
+    let every = limits().heartbeat;
+    let world = World::new(1 << 20);
+    let mine = world.channel("mine");
+    let streams = world.streams(limits());
+    let mut reading = read(&streams, "w", &[mine], Duration::ZERO);
+    assert!(matches!(reading.step(), Step::CaughtUp(_)));
+    for n in 0..3 {
+        world.say(mine, &n.to_string());
+        let told = next_notice(&mut reading).await.1;
+        let after = next_sign(&mut reading).await;
+        // So nobody hears nothing for longer than two of them take.
+        assert!(after > told + every && after <= told + 2 * every, "{:?} after a notice", after - told);
+        assert_eq!(next_sign(&mut reading).await - after, every);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_lets_go_what_nobody_reads_after_its_lease() {
     let world = World::new(1 << 20);

@@ -74,6 +74,8 @@ pub(in crate::streams) struct Reading {
     /// The newest change of anybody's rights when the views were last looked at.
     rights_at: Offset,
     beat: u64,
+    /// Whether a notice was given since the heartbeat before.
+    spoke: bool,
     /// Whether nobody is left who could wake it.
     is_left: bool,
     /// Whether it was touched since it last looked, so that there may be something to tell.
@@ -120,6 +122,7 @@ impl Reading {
             next_at: None,
             rights_at: Offset::BEGINNING,
             beat,
+            spoke: false,
             is_left: false,
             is_dirty: false,
             is_behind: false,
@@ -197,7 +200,7 @@ impl Reading {
                 Err(reason) => return Step::Ended(reason),
                 Ok(Some(changes)) => {
                     self.next_at = Some(now + self.readership.max_delay());
-                    self.told = self.at.offset;
+                    (self.told, self.spoke) = (self.at.offset, true);
                     return Step::Changed(changes, self.at);
                 }
                 // The first time there is something to say all the same.
@@ -208,7 +211,8 @@ impl Reading {
                 Ok(None) => {}
             }
         }
-        if !is_beat {
+        // A notice since the heartbeat before was a sign of life too, and said where the reader stands.
+        if !is_beat || std::mem::take(&mut self.spoke) {
             return Step::Wait(held.filter(|_| self.is_dirty));
         }
         self.take_mark().map_or(Step::Heartbeat, Step::Checkpoint)
@@ -221,7 +225,7 @@ impl Reading {
         }
         self.hear();
         let pulse = *self.pulses.borrow();
-        if self.take_beat(&pulse) { self.take_mark() } else { None }
+        if self.take_beat(&pulse) && !std::mem::take(&mut self.spoke) { self.take_mark() } else { None }
     }
 
     /// Whether there is a heartbeat for it, which then was.
