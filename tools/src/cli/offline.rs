@@ -66,7 +66,7 @@ pub(crate) struct Tail {
     #[arg(long, value_name = "OFFSET_OR_TOKEN")]
     pub(crate) after: Option<String>,
     /// Begin with this many of the newest events of a server that the filters choose: 1 to 1000
-    #[arg(long, value_name = "N", requires = "server", conflicts_with_all = ["after", "since"])]
+    #[arg(long, value_name = "N", requires = "server", conflicts_with_all = ["after", "since"], value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) last: Option<u16>,
     /// Begin with what a server recorded at this time or later: a date like 2010-01-01 or a time like 2010-01-01T12:00:00Z
     #[arg(long, value_name = "TIME", requires = "server", conflicts_with = "after", value_parser = time)]

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::support::client::{Client as Raw, number, text};
+use crate::support::http::escaped;
 use crate::support::library::Program;
 use crate::support::paper::Paper;
 use crate::support::relay::{Relay, Treatment};
@@ -102,7 +103,7 @@ fn behind_a_relay_that_mistreats_it_a_tail_is_told_of_everything_that_its_filter
     let token = owner.token("relayed");
     let runtime = runtime();
     let filter = json!([["channel", "=", general]]);
-    let query: String = filter.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let query = escaped(&filter.to_string());
     // A poll that nobody answers is waited for longer than a test wants to.
     let heard: Vec<Treatment> = Treatment::BAD.into_iter().filter(|bad| *bad != Treatment::Hush).collect();
     let tails = TRANSPORTS.map(|transport| {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Client, number, text};
 use crate::support::events::{End, Events, assert_is_token, offset_of};
+use crate::support::http::escaped;
 use crate::support::server::Server;
 
 /// Much more than the second between two heartbeats in these tests.
@@ -27,10 +28,6 @@ fn with_events() -> (Server, Client, [String; 2]) {
     }
     owner.delete(&format!("/api/channels/{gone}")).ok(200);
     (server, owner, channels)
-}
-
-fn escaped(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 #[test]

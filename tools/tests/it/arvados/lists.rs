@@ -4,11 +4,8 @@ use serde_json::{Value, json};
 
 use super::offsets;
 use crate::support::client::{Client, Request, number, text};
+use crate::support::http::escaped;
 use crate::support::server::Server;
-
-fn escaped(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
-}
 
 #[track_caller]
 fn list(client: &mut Client, filters: &Value, rest: &str) -> (Vec<u64>, Value) {

@@ -324,3 +324,8 @@ impl Conn {
         Ok(count)
     }
 }
+
+/// Any text as a part of a query.
+pub(crate) fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
