@@ -14,7 +14,7 @@ use crate::support::ws::{Gone, Ws, ask_upgrade, upgrade_of};
 const AUTHENTICATED_BY: Duration = Duration::from_secs(20);
 
 /// A client that sends no identity of its own.
-fn stranger(client: &Client) -> Client {
+pub(super) fn stranger(client: &Client) -> Client {
     Client::new(client.address.clone())
 }
 
