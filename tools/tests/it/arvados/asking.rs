@@ -197,10 +197,24 @@ fn health_is_told_as_arvados_tells_it() {
 }
 
 #[test]
-fn the_public_url_is_what_clients_are_told_to_come_by() {
+fn the_public_url_is_what_clients_are_told_to_come_by_and_whose_pages_may() {
     let (_server, mut owner) = Server::set_up(&["--public-url", "https://chat.example.org:8443"]);
     let document: Value = owner.get("/discovery/v1/apis/arvados/v1/rest").ok(200);
     assert_eq!(document["websocketUrl"], "wss://chat.example.org:8443/websocket");
     assert_eq!(document["rootUrl"], "https://chat.example.org:8443/");
     assert_eq!(document["baseUrl"], "https://chat.example.org:8443/arvados/v1/");
+    // And whose pages may open a socket, whatever address they say they have come by.
+    let own = format!("http://{}", owner.address.get());
+    for (origin, is_own) in [
+        ("https://chat.example.org:8443", true),
+        ("https://chat.example.org", false),
+        ("http://chat.example.org:8443", false),
+        (own.as_str(), false),
+    ] {
+        let opened = ask_upgrade(&owner, &upgrade_of("/websocket").header("origin", origin)).unwrap();
+        assert_eq!(opened.is_ok(), is_own, "{origin}");
+        if let Err(refusal) = opened {
+            refusal.refused_as(403, "foreign_origin");
+        }
+    }
 }
