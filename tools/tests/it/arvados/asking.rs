@@ -162,13 +162,14 @@ fn only_who_asks_for_bookmarks_is_told_how_far_everything_was_looked_at() {
 }
 
 #[test]
-fn a_message_that_is_too_long_or_no_text_ends_the_socket_with_a_reason() {
+fn a_message_that_is_too_long_ends_the_socket_with_a_reason() {
     let (_server, owner) = Server::set_up(&[]);
     let mut socket = open(&owner);
     let long = json!({"method": "subscribe", "filters": [["event_type", "=", "x".repeat(600_000)]]});
     // It may be gone before all of that is said.
     let _ = socket.try_say(&long);
     assert_eq!(socket.end().1, Gone::Closed(Some(1009)));
+    assert_eq!(socket.reason, "the message is too long");
 }
 
 #[test]
