@@ -33,6 +33,14 @@ class Teller(logging.Handler):
         tell("log", record.getMessage())
 
 
+class Counter(logging.Handler):
+    """What is asked for, before it is: whoever asks once more has the answer to what it asked before."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "/logs?" in record.getMessage():
+            tell("asked", record.getMessage())
+
+
 def follow(client: arvados.events.EventClient | arvados.events.PollClient) -> None:
     """Until the input ends, or the client gives up, which it does by interrupting the program."""
     tell("client", type(client).__name__)
@@ -60,6 +68,9 @@ def events(url: str, last_log_id: str, *filters: str) -> None:
 
 
 def subscribe(last_log_id: str, poll_fallback: str, filters: str) -> None:
+    calls = logging.getLogger("googleapiclient.discovery")
+    calls.setLevel(logging.DEBUG)
+    calls.addHandler(Counter())
     api = arvados.api("v1")
     follow(
         arvados.events.subscribe(

@@ -10,6 +10,7 @@ use crate::support::arvados::{Clients, Program, Site, soon};
 use crate::support::arvados_follower::{Follower, RECONNECTED};
 use crate::support::arvados_rows::must_be;
 use crate::support::client::{number, text};
+use crate::support::progress::{EndOnDrop, Progress};
 use crate::support::relay::{Relay, Treatment};
 use crate::support::server::run;
 use crate::support::until;
@@ -30,7 +31,8 @@ fn subscribe_over_a_kill(clients: impl FnOnce(&Clients) -> Clients, expected: &s
     for n in 0..120 {
         site.say(&format!("before the client came {n}"));
     }
-    let mut follower = Follower::from_the_beginning(move |last| clients.subscribe(POLL_EVERY, last));
+    let mut follower =
+        Follower::from_the_beginning(move |last| clients.subscribe(&json!([]), POLL_EVERY, last));
     let mut last = 0;
     for kill in 0..2 {
         for n in 0..10 {
@@ -222,12 +224,132 @@ fn arvados_event_client_is_back_after_the_server_was_stopped_in_order_and_starte
     follower.must_have_been_told(&site.rows());
 }
 
+/// Kills the server twice under a client that is told something, and waits until it was told all.
+fn kill_and_go_on(site: &mut Site, follower: &mut Follower, mut said: impl FnMut(&mut Site) -> u64) {
+    let mut last = 0;
+    for _ in 0..2 {
+        for _ in 0..5 {
+            last = said(site);
+        }
+        follower.receive(last);
+        said(site);
+        site.server.kill9();
+        site.server.start();
+        last = said(site);
+    }
+    follower.receive(last);
+}
+
+/// A client that knew no event was told these rows without a gap and to their end, from one on behind `before`, and not behind
+/// `at_most`. It was begun once, so it came back by itself.
+#[track_caller]
+fn must_have_followed(follower: &Follower, rows: &[Value], before: u64, at_most: u64) {
+    let first = number(follower.rows().next().expect("something was told"), "id");
+    assert!(first > before, "{first} was there before it came");
+    assert!(first <= at_most, "{first} is told, but not {at_most}, which came behind its beginning");
+    let rows: Vec<Value> = rows.iter().filter(|row| number(row, "id") >= first).cloned().collect();
+    follower.must_have_been_told(&rows);
+    assert_eq!(follower.begun, 1, "{:?}", follower.log);
+}
+
+#[test]
+#[ignore = "needs arvados-python-client, which tools/test installs"]
+fn arvados_event_client_that_knows_no_event_is_told_all_that_is_new_and_misses_nothing_over_kills() {
+    let mut site = Site::new(&[]);
+    let before = (0..20).map(|n| site.say(&format!("before the client came {n}"))).last().unwrap();
+    let clients = site.clients.clone();
+    let progress = Progress::default();
+    // Somebody writes all the while: so there is something new in the moment in which it is subscribed.
+    let mut follower = std::thread::scope(|scope| {
+        let end = EndOnDrop(&progress);
+        let (mut writer, channel, progress) = (site.owner.clone(), &site.channel, &progress);
+        scope.spawn(move || {
+            while !progress.is_over() {
+                writer.say(channel, "while it comes");
+                progress.step();
+            }
+        });
+        progress.wait_for(1);
+        let mut follower = Follower::from_now(move |last| clients.events(&[json!([])], last));
+        follower.until_it_is_subscribed(1);
+        drop(end);
+        follower
+    });
+    let sure = site.say("it is subscribed");
+    follower.receive(sure);
+    kill_and_go_on(&mut site, &mut follower, |site| site.say("live, or while it is away"));
+    follower.close();
+    assert_eq!(follower.connections.len(), 3, "{:?}", follower.log);
+    must_have_followed(&follower, &site.rows(), before, sure);
+}
+
+/// It cannot say where it was, so what came while it was away is not told; from its first event on it misses nothing.
+#[test]
+#[ignore = "needs arvados-python-client, which tools/test installs"]
+fn arvados_event_client_that_was_told_nothing_yet_comes_back_to_what_is_new_by_then() {
+    let mut site = Site::new(&[]);
+    let relay = Relay::to(&site.server.address, &[Treatment::Pass], 0xA278);
+    let clients = site.clients.at(relay.address().get());
+    let mut follower = Follower::from_now(move |last| clients.events(&[json!([])], last));
+    let mut before = 0;
+    for times in 1..=2 {
+        follower.until_it_is_subscribed(times);
+        relay.kill();
+        before = site.say("while it is away");
+        relay.come_back();
+    }
+    follower.until_it_is_subscribed(3);
+    let first = site.say("new");
+    follower.receive(first);
+    relay.kill();
+    let last = site.say("while it is away and knows where it was");
+    relay.come_back();
+    follower.receive(last);
+    follower.close();
+    assert_eq!(follower.connections.len(), 4, "{:?}", follower.log);
+    must_have_followed(&follower, &site.rows(), before, first);
+}
+
+/// A client that polls and knows no event, of what these filters let through. `said` makes something that they do.
+fn poll_from_now(filters: Value, wanted: impl Fn(&Value) -> bool, mut said: impl FnMut(&mut Site) -> u64) {
+    let mut site = Site::new(&[]);
+    let before = (0..5).map(|n| site.say(&format!("before the client came {n}"))).last().unwrap();
+    let clients = site.clients.with("ARVADOS_DISABLE_WEBSOCKETS", "1");
+    let mut follower = Follower::from_now(move |last| clients.subscribe(&filters, POLL_EVERY, last));
+    // It calls itself subscribed before it has asked what is the newest.
+    follower.until_it_has_lists(1);
+    let first = said(&mut site);
+    kill_and_go_on(&mut site, &mut follower, said);
+    follower.close();
+    let rows: Vec<Value> = site.rows().into_iter().filter(|row| wanted(row)).collect();
+    assert_eq!(follower.log[0], "client PollClient");
+    must_have_followed(&follower, &rows, before, first);
+}
+
+#[test]
+#[ignore = "needs arvados-python-client, which tools/test installs"]
+fn arvados_poll_client_that_knows_no_event_goes_on_behind_the_newest_that_it_finds() {
+    poll_from_now(json!([]), |_| true, |site| site.say("new"));
+}
+
+/// Then it asks by the time until it is told the first.
+#[test]
+#[ignore = "needs arvados-python-client, which tools/test installs"]
+fn arvados_poll_client_that_finds_no_event_is_told_the_first_that_is_wanted_and_all_behind_it() {
+    let deletions = json!([["event_type", "=", "delete"]]);
+    let is_deletion = |row: &Value| row["event_type"] == "delete";
+    poll_from_now(deletions, is_deletion, |site| {
+        let message = site.say_and_name("to be deleted");
+        site.delete(&message)
+    });
+}
+
 #[test]
 #[ignore = "needs arvados-python-client, which tools/test installs"]
 fn arvados_clients_with_a_wrong_token_are_refused_at_once_and_fall_back_as_they_always_do() {
     let site = Site::new(&[]);
     let clients = site.clients.with_token("a-token-of-nobody");
-    let said = |begin: fn(&Clients, u64) -> Program| {
+    let said = |begin: fn(&Clients, Option<u64>) -> Program| {
         let clients = clients.clone();
         let mut follower = Follower::from_the_beginning(move |last| begin(&clients, last));
         follower.hear_the_end();
@@ -237,10 +359,11 @@ fn arvados_clients_with_a_wrong_token_are_refused_at_once_and_fall_back_as_they_
     let refused = |said: &str| said.starts_with("raised InvalidStatus") && said.contains("HTTP 401");
     let events = said(|clients, last| clients.events(&[json!([])], last));
     assert!(events.len() == 1 && refused(&events[0]), "{events:?}");
-    let without_polling = said(|clients, last| clients.subscribe(0.0, last));
+    let without_polling = said(|clients, last| clients.subscribe(&json!([]), 0.0, last));
     assert!(without_polling.last().is_some_and(|last| refused(last)), "{without_polling:?}");
     let polling = clients.clone();
-    let mut follower = Follower::from_the_beginning(move |last| polling.subscribe(POLL_EVERY, last));
+    let mut follower =
+        Follower::from_the_beginning(move |last| polling.subscribe(&json!([]), POLL_EVERY, last));
     follower.until_it_says("client PollClient");
     // What it makes of a refusal is its own affair, as long as it understands that it is one.
     follower.until_it_says("could not contact API server");

@@ -14,7 +14,7 @@ use crate::support::ws::{Gone, Ws, ask_upgrade, upgrade_of};
 const AUTHENTICATED_BY: Duration = Duration::from_secs(20);
 
 /// A client that sends no identity of its own.
-fn stranger(client: &Client) -> Client {
+pub(super) fn stranger(client: &Client) -> Client {
     Client::new(client.address.clone())
 }
 
@@ -162,13 +162,14 @@ fn only_who_asks_for_bookmarks_is_told_how_far_everything_was_looked_at() {
 }
 
 #[test]
-fn a_message_that_is_too_long_or_no_text_ends_the_socket_with_a_reason() {
+fn a_message_that_is_too_long_ends_the_socket_with_a_reason() {
     let (_server, owner) = Server::set_up(&[]);
     let mut socket = open(&owner);
     let long = json!({"method": "subscribe", "filters": [["event_type", "=", "x".repeat(600_000)]]});
     // It may be gone before all of that is said.
     let _ = socket.try_say(&long);
     assert_eq!(socket.end().1, Gone::Closed(Some(1009)));
+    assert_eq!(socket.reason, "the message is too long");
 }
 
 #[test]
@@ -197,10 +198,24 @@ fn health_is_told_as_arvados_tells_it() {
 }
 
 #[test]
-fn the_public_url_is_what_clients_are_told_to_come_by() {
+fn the_public_url_is_what_clients_are_told_to_come_by_and_whose_pages_may() {
     let (_server, mut owner) = Server::set_up(&["--public-url", "https://chat.example.org:8443"]);
     let document: Value = owner.get("/discovery/v1/apis/arvados/v1/rest").ok(200);
     assert_eq!(document["websocketUrl"], "wss://chat.example.org:8443/websocket");
     assert_eq!(document["rootUrl"], "https://chat.example.org:8443/");
     assert_eq!(document["baseUrl"], "https://chat.example.org:8443/arvados/v1/");
+    // And whose pages may open a socket, whatever address they say they have come by.
+    let own = format!("http://{}", owner.address.get());
+    for (origin, is_own) in [
+        ("https://chat.example.org:8443", true),
+        ("https://chat.example.org", false),
+        ("http://chat.example.org:8443", false),
+        (own.as_str(), false),
+    ] {
+        let opened = ask_upgrade(&owner, &upgrade_of("/websocket").header("origin", origin)).unwrap();
+        assert_eq!(opened.is_ok(), is_own, "{origin}");
+        if let Err(refusal) = opened {
+            refusal.refused_as(403, "foreign_origin");
+        }
+    }
 }

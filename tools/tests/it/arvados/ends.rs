@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{event, ids_to, offsets, open, subscribe};
+use super::{ask, event, ids_to, offsets, open, subscribe};
 use crate::support::client::{Client, number, text};
 use crate::support::count;
 use crate::support::latency::must_be_within;
@@ -78,15 +78,21 @@ fn whoever_loses_their_identity_loses_the_socket_and_gets_no_other() {
         subscribe(&mut socket, &json!([]), None);
         let last = number(&owner.say(&channel, "seen"), "offset");
         assert_eq!(ids_to(&mut socket, last), [last], "{what}");
+        // One that is to be told nothing yet, and one that is not any more.
+        let (asks_nothing, mut asks_no_more) = (open(&client), open(&client));
+        subscribe(&mut asks_no_more, &json!([]), None);
+        assert_eq!(ask(&mut asks_no_more, &json!({"method": "unsubscribe"}))["status"], 200, "{what}");
         take_away();
         let began = Instant::now();
         owner.say(&channel, "not for it");
-        let (heard, gone) = socket.end();
-        must_be_within("SCROLLBACK_REVOKED_SECONDS_MAX", began.elapsed().as_secs_f64(), what);
-        assert_eq!(gone, Gone::Closed(Some(4401)), "{what}");
-        assert_eq!(socket.reason, "unauthenticated", "{what}");
-        // A user who is changed is an event, which may come before the end; what is said afterwards may not.
-        assert!(heard.iter().all(|row| row["object_kind"] == "scrollback#user"), "{what}: {heard:?}");
+        for mut socket in [socket, asks_nothing, asks_no_more] {
+            let (heard, gone) = socket.end();
+            must_be_within("SCROLLBACK_REVOKED_SECONDS_MAX", began.elapsed().as_secs_f64(), what);
+            assert_eq!(gone, Gone::Closed(Some(4401)), "{what}");
+            assert_eq!(socket.reason, "unauthenticated", "{what}");
+            // A user who is changed is an event, which may come before the end; what is said afterwards may not.
+            assert!(heard.iter().all(|row| row["object_kind"] == "scrollback#user"), "{what}: {heard:?}");
+        }
         let refusal = Ws::try_open_at(&client, "/websocket").unwrap().err().expect("no socket");
         refusal.refused_as(401, "unauthenticated");
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::asking::stranger;
 use super::open;
 use crate::support::client::Client;
 use crate::support::http::ANSWER_WAIT;
@@ -18,6 +19,8 @@ const MESSAGE_BYTES_MAX: usize = 512 << 10;
 /// A ping is sent every 20 s, with a heartbeat before that if there is one, and waits 10 s for an answer.
 const PING_WITHIN: Duration = Duration::from_secs(25);
 const LET_GO_WITHIN: Duration = Duration::from_secs(20);
+/// A message may take 30 s to come, which is looked at with each ping.
+const TOO_SLOW_WITHIN: Duration = Duration::from_secs(35);
 
 #[test]
 fn a_client_that_breaks_the_protocol_is_told_how() {
@@ -104,4 +107,104 @@ fn an_address_has_no_more_sockets_than_connections_and_is_told_when_to_come_back
     drop(others);
     let again = |client: &Client| ask_upgrade(client, &upgrade_of("/websocket")).ok()?.ok();
     until("there is room again", || again(&owner));
+}
+
+/// The next answer, which is not a heartbeat.
+#[track_caller]
+fn answer(socket: &mut RawWs) -> String {
+    loop {
+        let got = socket.next(ANSWER_WAIT).expect("an answer");
+        let text = String::from_utf8(got.payload).expect("text");
+        if got.opcode == TEXT && !["{}", r#"{"type":"heartbeat"}"#].contains(&text.as_str()) {
+            return text;
+        }
+    }
+}
+
+/// Lets one socket after the other begin a message, goes on with each of them when it is asked whether it is there, and no
+/// sooner; and with some of them to the end.
+fn say_slowly(client: &Client, path: &str, message: &str) {
+    let whole = raw_ws::text(message);
+    let (begin, rest) = whole.split_at(whole.len() / 2);
+    let pieces = [frame(TEXT, b" "), [frame(FIN | PONG, b""), frame(CONTINUATION, b" ")].concat()];
+    let cases = [
+        ("half a frame", begin.to_vec(), rest[..1].to_vec(), false),
+        ("a frame of several", pieces[0].clone(), pieces[1].clone(), false),
+        ("half a frame, and then the rest", begin.to_vec(), rest.to_vec(), true),
+    ];
+    std::thread::scope(|scope| {
+        for (what, first, second, is_whole) in cases {
+            scope.spawn(move || {
+                let mut socket = RawWs::open_at(client, path);
+                socket.say(&first).unwrap();
+                while socket.next(PING_WITHIN).expect("a ping in time").opcode != PING {}
+                socket.say(&second).unwrap();
+                if is_whole {
+                    let answer = answer(&mut socket);
+                    assert!(!answer.contains("400"), "{what} on {path}: {answer}");
+                } else {
+                    assert_eq!(
+                        socket.end_within(TOO_SLOW_WITHIN),
+                        Ended::Code(Some(1008)),
+                        "{what} on {path}"
+                    );
+                    assert_eq!(socket.reason, "the message takes too long");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_message_that_does_not_come_to_an_end_ends_the_socket_and_a_slow_one_is_taken() {
+    let (_server, owner) = Server::set_up(&["--heartbeat", "2s"]);
+    std::thread::scope(|scope| {
+        for (path, message) in
+            [("/websocket", SUBSCRIBE), ("/api/ws", r#"{"type":"open","resume_point":"now"}"#)]
+        {
+            let owner = &owner;
+            scope.spawn(move || say_slowly(owner, path, message));
+        }
+    });
+}
+
+/// How much of larger messages the server has in memory.
+fn held_bytes(client: &mut Client) -> u64 {
+    let figures = client.get("/metrics").text();
+    let line = figures.lines().find_map(|line| line.strip_prefix("scrollback_in_flight_bytes "));
+    line.and_then(|bytes| bytes.parse::<f64>().ok()).expect("a figure") as u64
+}
+
+#[test]
+fn large_messages_of_one_that_do_not_come_to_an_end_leave_them_no_room_for_more_and_the_others_theirs() {
+    // Of which one may have a quarter.
+    let (_server, mut owner) = Server::set_up(&["--in-flight-bytes-max", "1MiB"]);
+    let (member, _) = owner.invite_member("member");
+    let [most, some] = [200 << 10, 100 << 10].map(|length| frame(FIN | TEXT, &vec![b' '; length]));
+    let (begin, rest) = most.split_at(most.len() - 100);
+    let mut others = RawWs::open_at(&owner, "/websocket");
+    for (client, path) in [
+        (&member, "/websocket"),
+        (&member, "/api/ws"),
+        // Those who have not said who they are are one for each address.
+        (&stranger(&owner), "/websocket?auth=message"),
+    ] {
+        let mut holds = RawWs::open_at(client, path);
+        holds.say(begin).unwrap();
+        until("it is counted", || (held_bytes(&mut owner) >= begin.len() as u64 - 10).then_some(()));
+        let mut too_much = RawWs::open_at(client, path);
+        // The server may end it before it has taken all.
+        let _ = too_much.say(&some);
+        assert_eq!(too_much.end(), Ended::Code(Some(1013)), "{path}");
+        assert_eq!(too_much.reason, "too many large messages are under way", "{path}");
+        others.say(&some).unwrap();
+        assert!(answer(&mut others).contains("400"), "{path}");
+        // What it had begun is taken, and then there is room.
+        holds.say(rest).unwrap();
+        assert!(answer(&mut holds).contains("400"), "{path}");
+        until("it is given back", || (held_bytes(&mut owner) == 0).then_some(()));
+        let mut again = RawWs::open_at(client, path);
+        again.say(&some).unwrap();
+        assert!(answer(&mut again).contains("400"), "{path}");
+    }
 }

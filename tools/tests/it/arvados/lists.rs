@@ -178,3 +178,34 @@ fn large_rows_come_in_pages_of_their_own() {
     let from = all.len() - newest.len();
     assert_eq!(newest.iter().rev().copied().collect::<Vec<_>>(), all[from..]);
 }
+
+#[test]
+fn an_id_of_another_log_is_that_of_nothing_here() {
+    // In both the same has happened, so that their ids differ by the log alone.
+    let [(_here, mut owner, _), (_there, mut other, _)] = [with_events(), with_events()];
+    let all = offsets(&mut owner, |_| true);
+    let first = |client: &mut Client| {
+        let messages = json!([["object_kind", "=", "scrollback#message"]]);
+        list(client, &messages, "order=id&limit=1").1["items"][0].clone()
+    };
+    let (own, foreign) = (first(&mut owner), first(&mut other));
+    assert_eq!(own["id"], foreign["id"]);
+    let mut find = |attribute: &str, operator: &str, operand: &Value| {
+        list(&mut owner, &json!([[attribute, operator, operand]]), "order=id&limit=1000").0
+    };
+    for attribute in ["uuid", "object_uuid", "object_owner_uuid"] {
+        let (own, foreign) = (&own[attribute], &foreign[attribute]);
+        let both = json!([foreign, own]);
+        let found = find(attribute, "=", own);
+        let rest: Vec<u64> = all.iter().copied().filter(|id| !found.contains(id)).collect();
+        assert!(!found.is_empty() && !rest.is_empty(), "{attribute}");
+        assert_eq!(find(attribute, "=", foreign), [0; 0], "{attribute}");
+        assert_eq!(find(attribute, "!=", foreign), all, "{attribute}");
+        assert_eq!(find(attribute, "in", &both), found, "{attribute}");
+        assert_eq!(find(attribute, "not in", &both), rest, "{attribute}");
+    }
+    // So nothing comes behind it either.
+    for operator in [">", ">="] {
+        assert_eq!(find("uuid", operator, &foreign["uuid"]), [0; 0], "{operator}");
+    }
+}

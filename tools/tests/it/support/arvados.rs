@@ -106,17 +106,18 @@ impl Clients {
         other
     }
 
-    /// The library's client of the socket, with these filters, behind the event with this id.
-    pub(crate) fn events(&self, filters: &[Value], last_log_id: u64) -> Program {
+    /// The library's client of the socket, with these filters, behind the event with this id; or from now on.
+    pub(crate) fn events(&self, filters: &[Value], last_log_id: Option<u64>) -> Program {
         let url = format!("wss://{}/websocket?api_token={}", self.at, self.token);
         let filters: Vec<String> = filters.iter().map(Value::to_string).collect();
         let given: Vec<&str> = filters.iter().map(String::as_str).collect();
-        self.library(&[&["events", &url, &last_log_id.to_string()], given.as_slice()].concat())
+        self.library(&[&["events", &url, &json!(last_log_id).to_string()], given.as_slice()].concat())
     }
 
     /// What the library makes of a subscription that may fall back to polling so often; not if that is 0.
-    pub(crate) fn subscribe(&self, poll_fallback: f64, last_log_id: u64) -> Program {
-        self.library(&["subscribe", &last_log_id.to_string(), &poll_fallback.to_string(), "[]"])
+    pub(crate) fn subscribe(&self, filters: &Value, poll_fallback: f64, last_log_id: Option<u64>) -> Program {
+        let [last, filters] = [json!(last_log_id).to_string(), filters.to_string()];
+        self.library(&["subscribe", &last, &poll_fallback.to_string(), &filters])
     }
 
     /// The library's calls of the log.

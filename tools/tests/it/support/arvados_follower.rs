@@ -34,8 +34,14 @@ pub(crate) struct Connection {
 
 /// A client of the library, begun again where it stood as often as it ends, and all that it was told.
 pub(crate) struct Follower {
-    begin: Box<dyn Fn(u64) -> Program>,
+    begin: Box<dyn Fn(Option<u64>) -> Program>,
     program: Program,
+    /// Where it was begun first; none for what was new then.
+    from: Option<u64>,
+    /// How often it was answered that it is subscribed.
+    subscribed: usize,
+    /// How often it has asked for a list.
+    asked: usize,
     /// How often it was begun.
     pub(crate) begun: usize,
     pub(crate) connections: Vec<Connection>,
@@ -44,11 +50,20 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Follows from the beginning. `begin` begins a client behind the event with an id.
-    pub(crate) fn from_the_beginning(begin: impl Fn(u64) -> Program + 'static) -> Self {
+    /// Follows from the beginning. `begin` begins a client behind the event with an id, or one that knows none.
+    pub(crate) fn from_the_beginning(begin: impl Fn(Option<u64>) -> Program + 'static) -> Self {
+        Self::from(Some(0), begin)
+    }
+
+    /// Follows what is new from now on.
+    pub(crate) fn from_now(begin: impl Fn(Option<u64>) -> Program + 'static) -> Self {
+        Self::from(None, begin)
+    }
+
+    fn from(from: Option<u64>, begin: impl Fn(Option<u64>) -> Program + 'static) -> Self {
         let connections = vec![Connection { since: now(), rows: Vec::new() }];
-        let program = begin(0);
-        Self { begin: Box::new(begin), program, begun: 1, connections, log: Vec::new() }
+        let (program, begin) = (begin(from), Box::new(begin));
+        Self { begin, program, from, subscribed: 0, asked: 0, begun: 1, connections, log: Vec::new() }
     }
 
     /// The newest event that it was told of.
@@ -71,6 +86,24 @@ impl Follower {
         }
     }
 
+    /// Waits until it was answered so often that it is subscribed.
+    #[track_caller]
+    pub(crate) fn until_it_is_subscribed(&mut self, times: usize) {
+        let until = soon();
+        while self.subscribed < times {
+            assert!(self.hear(until), "it has ended: {:?}", self.log);
+        }
+    }
+
+    /// Waits until it has asked for so many lists and asks for one more: so it has the answers.
+    #[track_caller]
+    pub(crate) fn until_it_has_lists(&mut self, count: usize) {
+        let until = soon();
+        while self.asked <= count {
+            assert!(self.hear(until), "it has ended: {:?}", self.log);
+        }
+    }
+
     /// Waits until the library says something that contains this.
     #[track_caller]
     pub(crate) fn until_it_says(&mut self, part: &str) {
@@ -87,7 +120,12 @@ impl Follower {
         let Said { at, what, thing } = Said::read(line);
         match what.as_str() {
             "message" if thing.get("id").is_some() => self.connections.last_mut().unwrap().rows.push(thing),
-            "message" => assert!(thing == json!({}) || thing["status"] == 200, "{thing}"),
+            "message" if thing == json!({}) => {}
+            "message" => {
+                assert_eq!(thing["status"], 200, "{thing}");
+                self.subscribed += 1;
+            }
+            "asked" => self.asked += 1,
             "log" if thing == RECONNECTED => {
                 self.connections.push(Connection { since: at, rows: Vec::new() });
                 self.log.push(RECONNECTED.to_owned());
@@ -117,7 +155,7 @@ impl Follower {
     /// Begins the client where it stood.
     pub(crate) fn begin_again(&mut self) {
         let since = now();
-        self.program = (self.begin)(self.last());
+        self.program = (self.begin)(self.rows().last().map(|row| number(row, "id")).or(self.from));
         self.begun += 1;
         self.connections.push(Connection { since, rows: Vec::new() });
     }

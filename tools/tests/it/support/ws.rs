@@ -289,8 +289,10 @@ impl Ws {
     #[track_caller]
     pub(crate) fn end(&mut self) -> (Vec<Value>, Gone) {
         let mut said = Vec::new();
+        // Signs of life must not put the end off: the server sends them as long as it does not end the socket.
+        let deadline = Instant::now() + ANSWER_WAIT;
         loop {
-            match self.try_next(ANSWER_WAIT) {
+            match self.try_next(deadline.saturating_duration_since(Instant::now())) {
                 Ok(message) if message["type"] == "heartbeat" => {}
                 Ok(message) if !self.typed && message == json!({}) => {}
                 Ok(message) => said.push(message),
