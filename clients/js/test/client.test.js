@@ -59,6 +59,21 @@ test("a stream that is silent for some heartbeats is given up and opened again",
   assert.match(told.find(({ status }) => status === "waiting").error.message, /silent/);
 });
 
+test("how long a stream may be silent is by the heartbeat that it has said itself", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const hello = control({ type: "hello", resume: "ok", head: 4, resume_token: BOOT.resume_token, heartbeat: 40 });
+  const caughtUp = control({ type: "caught_up", offset: 4 });
+  const events = (request) => stream(hello + caughtUp, { ...request, staysOpen: true });
+  const { client } = connected({ events });
+  await until("it is live", () => client.status === "live");
+  t.mock.timers.tick(119_999);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(client.status, "live");
+  t.mock.timers.tick(1);
+  await until("it has given it up", () => client.status === "waiting");
+  client.close();
+});
+
 test("after a stream a client waits as long as the server has asked", async () => {
   const { client, waits } = connected({ events: () => stream(`retry: 7339\n${HELLO}`) });
   await until("it waits", () => waits().length);

@@ -97,6 +97,21 @@ test("a socket of which only an error is told is no different", async () => {
   assert.equal(client.endReason, "unauthenticated");
 });
 
+test("a session that the server does not take is asked for anew, as long later as it says", async () => {
+  const { client, socket } = await connected();
+  const waits = [];
+  client.addEventListener("status", ({ detail }) => detail.ms && waits.push([detail.ms, detail.error.message]));
+  socket.onopen();
+  socket.hear(hello);
+  socket.hear({ type: "answer", session: "s1", status: 404, retry: 600, body: { code: "unknown_session", detail: "there is none" } });
+  await until("there is another socket", () => FakeSocket.made[1]?.onopen);
+  FakeSocket.made[1].onopen();
+  await until("it begins", () => FakeSocket.made[1].said.length === 1);
+  client.close();
+  assert.deepEqual(waits, [[600, "there is none"]]);
+  assert.deepEqual(FakeSocket.made[1].said[0], { type: "open", resume_point: BOOT.resume_token });
+});
+
 test("a goodbye that says when to come back is obeyed", async () => {
   const { client, socket } = await connected();
   const waits = [];
