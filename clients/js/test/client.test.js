@@ -208,6 +208,15 @@ test("a client that never had a state has one after a log-in", async () => {
   client.close();
 });
 
+test("a client that is closed and renewed before it has begun begins once", async () => {
+  const { client, server } = connected({});
+  client.close();
+  client.renew("t2");
+  await until("it is live", () => client.status === "live");
+  client.close();
+  assert.deepEqual(server.requests.map(({ path }) => path), ["/api/boot", "/api/events"]);
+});
+
 test("a WebSocket is only promised where there is one that can say who asks", () => {
   const plain = { url: URL, transport: "ws", WebSocket: null };
   assert.throws(() => connect(plain), /no WebSocket/);

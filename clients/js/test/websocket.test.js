@@ -2,33 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { connect } from "../index.js";
+import { FakeSocket } from "./support/fake-socket.js";
 import { BOOT, fakeServer, json, problem, said } from "./support/fake.js";
 import { until } from "./support/until.js";
 
 const URL = "http://chat.example";
-
-/** A socket whose other end is the test. */
-class FakeSocket {
-  static made = [];
-  OPEN = 1;
-  readyState = 1;
-  said = [];
-  constructor(url, init) {
-    Object.assign(this, { url, init });
-    FakeSocket.made.push(this);
-  }
-  send(text) {
-    this.said.push(JSON.parse(text));
-  }
-  hear(message) {
-    this.onmessage({ data: JSON.stringify(message) });
-  }
-  close(code) {
-    if (this.readyState !== this.OPEN) return;
-    this.readyState = 3;
-    this.onclose({ code });
-  }
-}
 
 /** A client whose first socket is open. */
 async function connected(handlers = {}) {
