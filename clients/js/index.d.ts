@@ -161,6 +161,58 @@ export function needOf(
   event: LogEvent,
 ): { kind: "boot" } | { kind: "history"; channel: string; after: number; to: number } | null;
 
+/** `[attribute, operator, operand]`; docs/api.md has what there are. */
+export type Condition = readonly [attribute: string, operator: string, operand: unknown];
+
+/** Where a tail begins: at most one of these, and from now on without any. */
+export interface TailStart {
+  /** Behind an offset, or a resume token, which also proves that the log is the one that was read before; 0: everything. */
+  after?: string | number;
+  /** With the newest so many that the filters choose, 1 to 1000. */
+  last?: number;
+  /** With the first that was recorded at this time (RFC 3339) or later. */
+  since?: string;
+}
+
+export interface TailOptions extends TailStart {
+  /** As of {@link Options}. */
+  url?: string;
+  token?: string | (() => string | Promise<string>);
+  transport?: Transport;
+  fetch?: typeof globalThis.fetch;
+  WebSocket?: typeof globalThis.WebSocket;
+  /** All conditions of one of these must hold; every event if there are none. */
+  filters?: readonly (readonly Condition[])[];
+}
+
+/**
+ * Why a tail has ended: `other_history` or `ahead`: the server's log is not the one that it began in; `refused`: the server
+ * does not take what it asks for.
+ */
+export type TailEndReason = "closed" | "unauthenticated" | "other_history" | "ahead" | "refused";
+
+export interface TailEvents {
+  /** All that came together, as the server shows them. */
+  events: CustomEvent<{ events: LogEvent[] }>;
+  /** Everything that there was is told. */
+  caught_up: CustomEvent<{}>;
+  /** While `waiting`: for how many milliseconds, and what went wrong, if that is known. */
+  status: CustomEvent<{ status: Status; ms?: number; error?: unknown }>;
+  /** It is over. `error` if it was for one. */
+  end: CustomEvent<{ reason: TailEndReason; error?: unknown }>;
+}
+
+export class Tail extends Tells<TailEvents> {
+  readonly status: Status;
+  readonly endReason: TailEndReason | undefined;
+  /** Behind what was told: from here another {@link tail} goes on. A resume token as soon as one is known. */
+  readonly start: TailStart;
+  close(): void;
+}
+
+/** Reads the log itself, without a state: each event once, in the order of the log, until it is no use to go on. */
+export function tail(options?: TailOptions): Tail;
+
 /** A channel to be watched: its id, or with the offset up to which it is known; of the others all is news. */
 export type Watched = string | { id: string; since?: number };
 

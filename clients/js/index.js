@@ -4,6 +4,7 @@ export { connect, Client } from "./src/client.js";
 export { fold, foldHistory, fromBoot, needOf } from "./src/fold.js";
 export { Problem } from "./src/http.js";
 export { Unanswered } from "./src/send.js";
+export { tail, Tail } from "./src/tail.js";
 export { watch, Watch } from "./src/watch/watch.js";
 
 import { boot as bootOver } from "./src/boot.js";

@@ -6,10 +6,15 @@ const SILENCE_LEAST_MS = 2000;
 
 /** Heartbeats that may be missed. */
 export const HEARTBEATS = 3;
+/** How many seconds lie between two, as long as the server has not said it: as many as where nothing else was set. */
+export const HEARTBEAT = 15;
 
-/** What an iterator gives, with a bound on the silence before each; it is aborted and this throws when it was too long. */
+/**
+ * The signs that an iterator gives, with a bound on the silence before each; it is aborted and this throws when it was too
+ * long. Once a sign says what the heartbeat is, it is by that.
+ */
 export async function* withoutSilence(source, heartbeatSeconds, abort) {
-  const longest = Math.max(HEARTBEATS * heartbeatSeconds * 1000, SILENCE_LEAST_MS);
+  let longest = longestMs(heartbeatSeconds);
   try {
     for (;;) {
       let timer;
@@ -21,6 +26,7 @@ export async function* withoutSilence(source, heartbeatSeconds, abort) {
       step.catch(() => {});
       const { value, done } = await Promise.race([step, silent]).finally(() => clearTimeout(timer));
       if (done) return;
+      if (value.heartbeat) longest = longestMs(value.heartbeat);
       yield value;
     }
   } finally {
@@ -28,3 +34,5 @@ export async function* withoutSilence(source, heartbeatSeconds, abort) {
     source.return().catch(() => {});
   }
 }
+
+const longestMs = (heartbeatSeconds) => Math.max(HEARTBEATS * heartbeatSeconds * 1000, SILENCE_LEAST_MS);

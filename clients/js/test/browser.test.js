@@ -68,6 +68,11 @@ function driverOf(browser, errors) {
       await page.call("watch", "0", how);
       return programIn(page, 0);
     },
+    async tail({ url, user, ...how }) {
+      const page = await openPage(browser, errors, { url, user });
+      await page.call("tail", "0", how);
+      return programIn(page, 0);
+    },
   };
 }
 

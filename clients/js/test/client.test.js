@@ -59,6 +59,21 @@ test("a stream that is silent for some heartbeats is given up and opened again",
   assert.match(told.find(({ status }) => status === "waiting").error.message, /silent/);
 });
 
+test("how long a stream may be silent is by the heartbeat that it has said itself", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const hello = control({ type: "hello", resume: "ok", head: 4, resume_token: BOOT.resume_token, heartbeat: 40 });
+  const caughtUp = control({ type: "caught_up", offset: 4 });
+  const events = (request) => stream(hello + caughtUp, { ...request, staysOpen: true });
+  const { client } = connected({ events });
+  await until("it is live", () => client.status === "live");
+  t.mock.timers.tick(119_999);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(client.status, "live");
+  t.mock.timers.tick(1);
+  await until("it has given it up", () => client.status === "waiting");
+  client.close();
+});
+
 test("after a stream a client waits as long as the server has asked", async () => {
   const { client, waits } = connected({ events: () => stream(`retry: 7339\n${HELLO}`) });
   await until("it waits", () => waits().length);
@@ -191,6 +206,15 @@ test("a client that never had a state has one after a log-in", async () => {
   client.renew("t2");
   assert.equal((await client.ready).offset, 4);
   client.close();
+});
+
+test("a client that is closed and renewed before it has begun begins once", async () => {
+  const { client, server } = connected({});
+  client.close();
+  client.renew("t2");
+  await until("it is live", () => client.status === "live");
+  client.close();
+  assert.deepEqual(server.requests.map(({ path }) => path), ["/api/boot", "/api/events"]);
 });
 
 test("a WebSocket is only promised where there is one that can say who asks", () => {

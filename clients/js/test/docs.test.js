@@ -14,6 +14,7 @@ const ROOT = new URL("../../../", import.meta.url);
 /** Of each example in its order: what it says when it runs, and then when somebody says something in the channel. */
 const EXAMPLES = {
   connect: [[/^sent as M/m, /^ada: hello$/m], [/^ada: more$/m]],
+  tail: [[/^what follows is live$/m], [/^what follows is live\n\d+: message sent$/m]],
   watch: [[/^read C\w+ up to \d+$/m], [/^read C\w+ up to \d+\nread C\w+ up to \d+$/m]],
 };
 const texts = Array.from((await readFile(new URL("docs/clients.md", ROOT), "utf8")).matchAll(/```js\n(.*?)```/gs));

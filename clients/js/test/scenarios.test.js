@@ -4,11 +4,12 @@
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
-import { boot, connect, watch } from "../index.js";
+import { boot, connect, tail, watch } from "../index.js";
 import { plain } from "./support/plain.js";
 import { programOf } from "./support/program.js";
 import { runScenario } from "./support/scenario.js";
 import { BINARY } from "./support/server.js";
+import { tailProgramOf } from "./support/tail-program.js";
 
 const { scenarios } = JSON.parse(await readFile(new URL("../../scenarios.json", import.meta.url)));
 
@@ -32,6 +33,8 @@ const driver = {
   // A program in this process is what the steps ask of.
   watch: async ({ url, user, channels, ...options }) =>
     programOf((known) => watch({ url, token: user.token, ...options, ...known }), { channels }),
+  tail: async ({ url, user, start, ...options }) =>
+    tailProgramOf((start) => tail({ url, token: user.token, ...options, ...start }), start),
 };
 
 for (const scenario of scenarios) {

@@ -2,33 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { connect } from "../index.js";
+import { FakeSocket } from "./support/fake-socket.js";
 import { BOOT, fakeServer, json, problem, said } from "./support/fake.js";
 import { until } from "./support/until.js";
 
 const URL = "http://chat.example";
-
-/** A socket whose other end is the test. */
-class FakeSocket {
-  static made = [];
-  OPEN = 1;
-  readyState = 1;
-  said = [];
-  constructor(url, init) {
-    Object.assign(this, { url, init });
-    FakeSocket.made.push(this);
-  }
-  send(text) {
-    this.said.push(JSON.parse(text));
-  }
-  hear(message) {
-    this.onmessage({ data: JSON.stringify(message) });
-  }
-  close(code) {
-    if (this.readyState !== this.OPEN) return;
-    this.readyState = 3;
-    this.onclose({ code });
-  }
-}
 
 /** A client whose first socket is open. */
 async function connected(handlers = {}) {
@@ -95,6 +73,21 @@ test("a socket of which only an error is told is no different", async () => {
   socket.onerror({});
   await until("it ends", () => client.endReason);
   assert.equal(client.endReason, "unauthenticated");
+});
+
+test("a session that the server does not take is asked for anew, as long later as it says", async () => {
+  const { client, socket } = await connected();
+  const waits = [];
+  client.addEventListener("status", ({ detail }) => detail.ms && waits.push([detail.ms, detail.error.message]));
+  socket.onopen();
+  socket.hear(hello);
+  socket.hear({ type: "answer", session: "s1", status: 404, retry: 600, body: { code: "unknown_session", detail: "there is none" } });
+  await until("there is another socket", () => FakeSocket.made[1]?.onopen);
+  FakeSocket.made[1].onopen();
+  await until("it begins", () => FakeSocket.made[1].said.length === 1);
+  client.close();
+  assert.deepEqual(waits, [[600, "there is none"]]);
+  assert.deepEqual(FakeSocket.made[1].said[0], { type: "open", resume_point: BOOT.resume_token });
 });
 
 test("a goodbye that says when to come back is obeyed", async () => {

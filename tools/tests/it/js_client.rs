@@ -7,7 +7,7 @@ use std::process::Command;
 #[test]
 #[ignore = "needs Node, which tools/test installs"]
 fn the_javascript_library_keeps_its_promises_alone() {
-    run(&["fold", "sse", "send", "client", "websocket", "watch", "watch.book"]);
+    run(&["fold", "sse", "send", "client", "websocket", "tail", "watch", "watch.book"]);
 }
 
 #[test]

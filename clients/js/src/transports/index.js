@@ -1,5 +1,5 @@
-// The ways by which events come. Each is an async generator that takes a place in the log and gives signs, until its
-// connection ends or it throws; what signs mean is decided in one place, ../client.js.
+// The ways by which events come. Each is an async generator that takes what is wanted of the log and gives signs, until its
+// connection ends or it throws; what signs mean is decided by who reads: ../line.js, ../client.js and ../tail.js.
 
 import { poll } from "./poll.js";
 import { sse } from "./sse.js";
@@ -7,7 +7,7 @@ import { websocket } from "./websocket.js";
 
 /**
  * @typedef {(
- *   | {kind: "hello", resume: "ok" | "ahead" | "other_history"}
+ *   | {kind: "hello", resume: "ok" | "ahead" | "other_history", token?: string, heartbeat?: number}
  *   | {kind: "events", events: object[], token: string}
  *   | {kind: "caught_up"}
  *   | {kind: "alive"}
@@ -23,5 +23,5 @@ export function transportOf({ transport = "sse", token, WebSocket = globalThis.W
   if (!WebSocket) throw new TypeError("there is no WebSocket here: give one as an option, or take sse");
   const isBrowser = globalThis.document !== undefined && WebSocket === globalThis.WebSocket;
   if (token && isBrowser) throw new TypeError("a browser's WebSocket sends no token: log in by cookie, or take sse");
-  return (place) => websocket({ ...place, WebSocket });
+  return (wanted) => websocket({ ...wanted, WebSocket });
 }

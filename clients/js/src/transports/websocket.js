@@ -1,7 +1,8 @@
 // Events by a session over WebSocket. The server sends no more than a window ahead of what was acknowledged, and a batch
-// is acknowledged when it is folded: a client that is busy is waited for, by the server, without a queue here or there.
+// is acknowledged when it is dealt with: a client that is busy is waited for, by the server, without a queue here or there.
 
 import { Problem } from "../http.js";
+import { fieldsOf } from "./wanted.js";
 
 /** The close code of a socket whose identity is gone. */
 const UNAUTHENTICATED = 4401;
@@ -9,7 +10,7 @@ const UNAUTHENTICATED = 4401;
 const ABNORMAL = 1006;
 
 /** `memory` outlives the socket: the session that the server may still know. */
-export async function* websocket({ api, token, memory, signal, WebSocket }) {
+export async function* websocket({ api, start, filters, memory, signal, WebSocket }) {
   const url = `${api.url.replace(/^http/, "ws")}/api/ws`;
   // A browser has the cookie, and no way to send a header; other implementations take headers in this form.
   const socket = api.token ? new WebSocket(url, { headers: await api.identity() }) : new WebSocket(url);
@@ -23,7 +24,8 @@ export async function* websocket({ api, token, memory, signal, WebSocket }) {
       throw new Error("no WebSocket could be opened");
     }
     const say = (message) => socket.send(JSON.stringify(message));
-    say({ type: "open", resume_point: token, ...(memory.session && { session: memory.session }) });
+    // With a session that is still there the server goes on with it, and else begins one at the same place.
+    say({ type: "open", ...fieldsOf({ start, filters }), ...(memory.session && { session: memory.session }) });
     for (;;) {
       const message = await said.next();
       if (message.closed) {
@@ -31,6 +33,7 @@ export async function* websocket({ api, token, memory, signal, WebSocket }) {
         return;
       }
       if (message.type === "hello") memory.session = message.session ?? undefined;
+      if (message.type === "answer") memory.session = undefined;
       yield signOf(message);
       if (message.type === "events") {
         const offset = Number.parseInt(message.resume_token, 10);
@@ -45,8 +48,10 @@ export async function* websocket({ api, token, memory, signal, WebSocket }) {
 
 function signOf(message) {
   switch (message.type) {
-    case "hello":
-      return { kind: "hello", resume: message.resume };
+    case "hello": {
+      const { resume, resume_token: token, heartbeat } = message;
+      return { kind: "hello", resume, token, heartbeat };
+    }
     case "events":
       return { kind: "events", events: message.events, token: message.resume_token };
     case "checkpoint":
@@ -56,10 +61,17 @@ function signOf(message) {
     case "bye":
       return { kind: "bye", reason: message.reason, code: message.code, retryMs: message.retry };
     case "answer":
-      throw new Problem(message.status, message.body, message.retry);
+      throw refusalOf(message);
     default:
       return { kind: "alive" };
   }
+}
+
+/** The problem; but one of the session only, of which a new one need not have it, is no refusal of what is wanted. */
+function refusalOf({ status, body, retry }) {
+  const problem = new Problem(status, body, retry);
+  if (status !== 404 && status !== 409) return problem;
+  return Object.assign(new Error(problem.message, { cause: problem }), { retryMs: retry });
 }
 
 /** What a socket says, to be awaited: first "open" if it opens, then each message, and last that it is closed. */

@@ -1,11 +1,8 @@
 // Whether a server's log is the one that was known.
 
-import { withoutSilence } from "../silence.js";
+import { HEARTBEAT, withoutSilence } from "../silence.js";
 import { poll } from "../transports/poll.js";
 import { sse } from "../transports/sse.js";
-
-/** How often a server says that it lives, in seconds, as long as it has not said how often that is. */
-const HEARTBEAT = 15;
 
 /**
  * Whether the server's log is the one of which `place` is a resume token: that is what the first word of any stream of events
@@ -13,7 +10,7 @@ const HEARTBEAT = 15;
  */
 export async function compare({ api, place, transport, signal }) {
   const hangUp = new AbortController();
-  const how = { api, token: place, heartbeat: HEARTBEAT, signal: AbortSignal.any([signal, hangUp.signal]) };
+  const how = { api, start: { after: place }, heartbeat: HEARTBEAT, signal: AbortSignal.any([signal, hangUp.signal]) };
   const signs = transport === "sse" ? sse(how) : poll(how);
   for await (const sign of withoutSilence(signs, HEARTBEAT, () => hangUp.abort())) {
     if (sign.kind === "hello") return sign.resume === "ok" ? undefined : sign.resume;

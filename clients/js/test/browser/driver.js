@@ -1,11 +1,12 @@
 // What the test calls in a page. Identity is the page's cookie, the server is the page's origin.
 
-import { boot, connect, watch } from "../../index.js";
+import { boot, connect, tail, watch } from "../../index.js";
 import { plain } from "../support/plain.js";
 import { programOf } from "../support/program.js";
+import { tailProgramOf } from "../support/tail-program.js";
 
 let client;
-/** The programs that watch, by the names that the test has for them. */
+/** The programs that watch or read a tail, by the names that the test has for them. */
 const programs = {};
 
 window.driver = {
@@ -21,6 +22,9 @@ window.driver = {
   },
   replace(name, by, channels) {
     programs[by] = programs[name].replace(channels);
+  },
+  tail(name, { start, ...options }) {
+    programs[name] = tailProgramOf((start) => tail({ ...options, ...start }), start);
   },
   /** Lets a program do something that it does. */
   program: (name, method) => programs[name][method](),

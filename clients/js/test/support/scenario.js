@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 
 import { Server } from "./server.js";
+import { TAIL_STEPS } from "./tail-steps.js";
 import { WATCH_STEPS } from "./watch-steps.js";
 import { until } from "./until.js";
 
@@ -12,6 +13,8 @@ import { until } from "./until.js";
  * @property {(how: {url: string, user: object, transport: string}) => Promise<Handle>} connect
  * @property {(how: {url: string, user: object, channels: object[], transport: string}) => Promise<object>} watch gives what
  *   ./program.js has, with `close` if there is something to close.
+ * @property {(how: {url: string, user: object, start: object, filters?: object[], transport: string}) => Promise<object>} tail
+ *   gives what ./tail-program.js has, with `close` if there is something to close.
  * @property {(user: object) => object} identify the headers by which the runner is the same as the user's clients.
  *
  * @typedef {object} Handle what a step asks of a connected client.
@@ -24,7 +27,7 @@ import { until } from "./until.js";
 
 export async function runScenario({ steps }, driver) {
   const { server, ada } = await Server.setUp();
-  const run = { server, driver, users: { ada }, clients: {}, watches: {}, saved: { ada: ada.id }, pending: [] };
+  const run = { server, driver, users: { ada }, clients: {}, watches: {}, tails: {}, saved: { ada: ada.id }, pending: [] };
   try {
     for (const [number, step] of steps.entries()) {
       const take = STEPS[step.step];
@@ -40,6 +43,7 @@ export async function runScenario({ steps }, driver) {
   } finally {
     for (const client of Object.values(run.clients)) await client.close();
     for (const { program } of Object.values(run.watches)) await (program.close ?? program.leave).call(program);
+    for (const reader of Object.values(run.tails)) await (reader.close ?? reader.leave)();
     await server.remove();
   }
 }
@@ -113,7 +117,7 @@ const CLIENT_STEPS = {
   },
 };
 
-const STEPS = { ...CLIENT_STEPS, ...WATCH_STEPS };
+const STEPS = { ...CLIENT_STEPS, ...WATCH_STEPS, ...TAIL_STEPS };
 
 function keep(saved, save = {}, answer) {
   for (const [name, field] of Object.entries(save)) saved[name] = answer[field];

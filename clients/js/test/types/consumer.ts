@@ -3,6 +3,7 @@
 import {
   Client,
   Problem,
+  Tail,
   Unanswered,
   Watch,
   boot,
@@ -11,10 +12,12 @@ import {
   foldHistory,
   fromBoot,
   needOf,
+  tail,
   watch,
   type BootReason,
   type Channel,
   type ClientEvents,
+  type Condition,
   type EndReason,
   type GoneReason,
   type LogEvent,
@@ -23,6 +26,10 @@ import {
   type SendOptions,
   type State,
   type Status,
+  type TailEndReason,
+  type TailEvents,
+  type TailOptions,
+  type TailStart,
   type Transport,
   type User,
   type WatchEndReason,
@@ -78,6 +85,28 @@ async function foldByHand(events: LogEvent[]): Promise<State> {
   return fold(state, events, "7-00000000");
 }
 
+function readTheLog(filters: Condition[][]): void {
+  const all: TailOptions = { url: "http://chat.example", token: "t", fetch, WebSocket, transport: "ws", filters };
+  const log: Tail = tail({ ...all, last: 10 });
+  const read = (event: TailEvents["events"]): void => is<LogEvent[]>(event.detail.events).forEach(print);
+  log.addEventListener("events", read);
+  log.removeEventListener("events", read);
+  log.addEventListener("caught_up", () => print(log.status));
+  log.addEventListener("status", ({ detail }) => print(is<Status>(detail.status), detail.ms, detail.error));
+  log.addEventListener("end", ({ detail }) => print(is<TailEndReason>(detail.reason), detail.error));
+  // @ts-expect-error: a tail makes nothing of what it reads.
+  print(log.state);
+  // @ts-expect-error: a condition is not a filter.
+  tail({ filters: [["type", "=", "message"]] });
+  const place: TailStart = log.start;
+  log.close();
+  tail({ ...all, ...place, filters: [[["type", "=", "message"], ["channel", "in", ["C1"]]], []] }).close();
+  tail({ since: "2026-11-29T09:00:00Z" }).close();
+  tail({ after: 0 }).close();
+  tail();
+  print(is<TailEndReason | undefined>(log.endReason));
+}
+
 async function watchChannels(): Promise<void> {
   const channels: Watched[] = ["C1", { id: "C2", since: 7 }, { id: "C3" }];
   const transport: WatchTransport = "manual";
@@ -114,4 +143,4 @@ async function watchChannels(): Promise<void> {
 
 declare function print(...values: unknown[]): void;
 
-export default [follow, foldByHand, watchChannels];
+export default [follow, foldByHand, readTheLog, watchChannels];
