@@ -14,6 +14,12 @@ export function waitMs(failures, hintMs = 0, random = Math.random) {
   return Math.max(Math.min(hintMs, HINT_MAX_MS), longest * (0.5 + random() / 2));
 }
 
+/** What has gone wrong, with how long the server had asked to stay away before it did. */
+export function hinted(error, hintMs) {
+  error.retryMs ??= hintMs;
+  return error;
+}
+
 /** Sleeps, or throws the signal's reason as soon as it is aborted. */
 export function sleep(ms, signal) {
   return new Promise((resolve, reject) => {

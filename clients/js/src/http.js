@@ -20,7 +20,7 @@ export class Problem extends Error {
 
   /** Whether the same request may fare better later. */
   get isForNow() {
-    return this.status >= 500 || this.status === 408 || this.status === 429;
+    return this.status >= 500 || [408, 425, 429].includes(this.status);
   }
 }
 

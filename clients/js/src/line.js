@@ -1,5 +1,6 @@
 // The line to the log: one connection after the other, by one transport.
 
+import { hinted } from "./backoff.js";
 import { Api, Problem } from "./http.js";
 import { withoutSilence } from "./silence.js";
 import { transportOf } from "./transports/index.js";
@@ -30,24 +31,28 @@ export class Line {
     const stop = AbortSignal.any([signal, hangUp.signal]);
     const signs = this.#transport({ ...wanted, api: this.api, memory: this.#memory, signal: stop });
     let hintMs;
-    for await (const sign of withoutSilence(signs, wanted.heartbeat, () => hangUp.abort())) {
-      if (signal.aborted) break;
-      switch (sign.kind) {
-        case "alive":
-          break;
-        case "retry":
-          hintMs = sign.ms;
-          break;
-        case "bye":
-          if (sign.code === "unauthenticated") throw new Problem(401, { code: sign.code });
-          // A private channel was lost, nothing is wrong: the next stream begins with that.
-          if (sign.reason === "revoked") return { atOnce: true };
-          return { hintMs: sign.retryMs ?? hintMs };
-        default: {
-          const pause = await hear(sign, stop);
-          if (pause) return pause;
+    try {
+      for await (const sign of withoutSilence(signs, wanted.heartbeat, () => hangUp.abort())) {
+        if (signal.aborted) break;
+        switch (sign.kind) {
+          case "alive":
+            break;
+          case "retry":
+            hintMs = sign.ms;
+            break;
+          case "bye":
+            if (sign.code === "unauthenticated") throw new Problem(401, { code: sign.code });
+            // A private channel was lost, nothing is wrong: the next stream begins with that.
+            if (sign.reason === "revoked") return { atOnce: true };
+            return { hintMs: sign.retryMs ?? hintMs };
+          default: {
+            const pause = await hear(sign, stop);
+            if (pause) return pause;
+          }
         }
       }
+    } catch (error) {
+      throw hinted(error, hintMs);
     }
     return { hintMs };
   }

@@ -81,6 +81,13 @@ test("after a stream a client waits as long as the server has asked", async () =
   assert.deepEqual(waits(), [7339]);
 });
 
+test("also after a stream that broke a client waits as long as the server has asked", async () => {
+  const { client, waits } = connected({ events: () => stream(`retry: 7339\n${HELLO}`, { breaks: true }) });
+  await until("it waits", () => waits().length);
+  client.close();
+  assert.deepEqual(waits(), [7339]);
+});
+
 test("a refusal for now is waited out as long as it says", async () => {
   const { client, waits } = connected({ boot: () => problem(503, "starting", { "retry-after": "9" }) });
   await until("it waits", () => waits().length);

@@ -414,6 +414,21 @@ test("a check does not wait for the next try, and says so when that fails", asyn
   assert.equal(told[0], "A 1");
 });
 
+for (const how of ["end", "break"]) {
+  test(`after the ${how} of a stream a watch waits at least as long as the server has asked`, async () => {
+    const server = new Watching({ A: 1 });
+    const { list } = watched(watch, server, { channels: ["A"] });
+    const waits = [];
+    list.addEventListener("status", ({ detail: { ms } }) => ms && waits.push(ms));
+    await until("it is live", () => list.status === "live");
+    // What it cannot have any more is not ended by the test's own end.
+    server.streams.pop()[how]();
+    await until("it waits", () => waits.length);
+    list.close();
+    assert.deepEqual(waits, [1000]);
+  });
+}
+
 test("polls keep the pause between notices that a stream would have", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const server = new Watching({ A: 1 });

@@ -9,7 +9,7 @@
 // registration, says how each channel stands: what is newer than what was told is told now. A program that reads what it is
 // told of has then set its watch first and read second; it is late by the interval at worst, and never wrong.
 
-import { sleep, waitMs } from "../backoff.js";
+import { hinted, sleep, waitMs } from "../backoff.js";
 import { Api, Problem } from "../http.js";
 import { newKey } from "../send.js";
 import { withoutSilence } from "../silence.js";
@@ -221,7 +221,7 @@ export class Watch extends EventTarget {
       for (;;) {
         const step = await Promise.race([signs.next(), setting.dropped]);
         if (!step || this.#setting !== setting) return { atOnce: true };
-        if (step.done) throw Object.assign(new Error("the stream has ended"), { retryMs: hintMs });
+        if (step.done) throw new Error("the stream has ended");
         const sign = step.value;
         switch (sign.kind) {
           case "hello":
@@ -247,9 +247,11 @@ export class Watch extends EventTarget {
           case "bye":
             if (sign.code === "unauthenticated") throw new Problem(401, { code: sign.code });
             if (sign.reason === "replaced" || sign.reason === "unwatched") return this.#lose(setting);
-            throw Object.assign(new Error(`the server has ended the stream: ${sign.reason}`), { retryMs: hintMs });
+            throw new Error(`the server has ended the stream: ${sign.reason}`);
         }
       }
+    } catch (error) {
+      throw hinted(error, hintMs);
     } finally {
       hangUp.abort();
       // What it still throws is of no interest.

@@ -25,11 +25,18 @@ export const said = (offset, body) => ({
   offset, at: `2026-${offset}`, type: "message", event: "sent", id: `M${offset}`, channel: "C3", sender: "U2", body,
 });
 
-/** A stream that says this and then ends, or stays open and silent. */
-export function stream(text, { signal, staysOpen = false } = {}) {
+/** A stream that says this and then ends, or breaks, or stays open and silent. */
+export function stream(text, { signal, staysOpen = false, breaks = false } = {}) {
+  let isSaid = false;
   const body = new ReadableStream({
+    // An error takes back what was not read yet, so it comes when somebody wants more.
+    pull(controller) {
+      if (breaks && isSaid) controller.error(new TypeError("terminated"));
+      isSaid = true;
+    },
     start(controller) {
       controller.enqueue(new TextEncoder().encode(text));
+      if (breaks) return;
       if (!staysOpen) return controller.close();
       signal.addEventListener("abort", () => controller.error(signal.reason));
     },

@@ -26,7 +26,6 @@ export const TAIL_STEPS = {
     await server.login(tails[tail].user);
     await tails[tail].comeBack();
   },
-  tail_close: ({ tails }, { tail }) => tails[tail].leave(),
 };
 
 /** Why it has ended, as soon as it has. */

@@ -97,6 +97,7 @@ export class Watching {
     const stream = {
       say: (text) => controller.enqueue(new TextEncoder().encode(text)),
       end: () => controller.close(),
+      break: () => controller.error(new TypeError("terminated")),
     };
     stream.say("retry: 1000\n" + control({ type: "hello", epoch: this.set, head: this.head }));
     stream.say(control({ type: "caught_up", offset: this.head }));
