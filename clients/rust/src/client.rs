@@ -94,7 +94,8 @@ impl Client {
         }
     }
 
-    /// Any other call of the HTTP interface (docs/api.md), once: `path` begins with `/api/`, `body` is JSON.
+    /// Any other call of the HTTP interface (docs/api.md), once: `path` begins with `/api/`, `body` is JSON. What is answered by
+    /// nothing (204) is read as null: as `()`, or none of an `Option`.
     ///
     /// # Errors
     /// When the server does not answer, or refuses, or its answer is no such `T`.

@@ -45,6 +45,9 @@ pub enum Ended {
     /// [`Follower`](crate::Follower) boots then, and a [`Watch`](crate::Watch) tells everything anew.
     #[error("the server's log {0}: begin anew")]
     Elsewhere(Elsewhere),
+    /// What was to be asked for cannot be: the path of a [call](crate::Client::call) is none, for example.
+    #[error("this cannot be asked for: {0}")]
+    Unsendable(String),
     /// What comes is not what docs/api.md says: this is no Scrollback server, or one that this library is too old for.
     #[error("what the server says cannot be read: {0}")]
     Unreadable(String),

@@ -28,6 +28,10 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// No answer is larger but by mistake: a boot has 4 MiB of messages and all users and channels.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// What to do about a machine that trusts nobody.
+const NO_TRUST: &str =
+    "this machine trusts no certificate: install ca-certificates, or name a file of them in SSL_CERT_FILE";
+
 /// Where the server is and who asks.
 #[derive(Clone)]
 pub(crate) struct Address {
@@ -82,7 +86,7 @@ impl Address {
 fn machine_trust() -> Result<Arc<ClientConfig>, SetupError> {
     let mut roots = RootCertStore::empty();
     if roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs).0 == 0 {
-        return Err(SetupError::Tls("this machine trusts no certificate".into()));
+        return Err(SetupError::Tls(NO_TRUST.into()));
     }
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -170,7 +174,7 @@ impl Link {
             None => request.body(Full::default()),
             Some(body) => request.header(CONTENT_TYPE, "application/json").body(Full::from(body)),
         };
-        let request = request.map_err(|error| Error::unreadable(error.to_string()))?;
+        let request = request.map_err(|error| Ended::Unsendable(error.to_string()))?;
         let lost = |error: &dyn std::fmt::Display| self.address.lost(error);
         let asking = async {
             self.sender.ready().await.map_err(|error| lost(&error))?;
@@ -196,7 +200,9 @@ impl Link {
     ) -> Result<T, Error> {
         let answer = self.begin(request, body, patience).await?;
         let body = self.body(answer).await?;
-        serde_json::from_slice(&body).map_err(|error| Error::unreadable(error.to_string()))
+        // What is answered by nothing, as 204 is, is read as what JSON has for that.
+        let body = if body.is_empty() { b"null" } else { &body[..] };
+        serde_json::from_slice(body).map_err(|error| Error::unreadable(error.to_string()))
     }
 
     /// The next piece of the body of an answer; none at its end. May be dropped while it waits: nothing is lost.

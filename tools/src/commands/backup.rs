@@ -18,7 +18,7 @@ use serde_json::json;
 use super::open_node;
 use crate::cli::{Backup, Common};
 use crate::output::{Progress, tell};
-use crate::remote::{Remote, is_worth_another_try};
+use crate::remote::{Remote, comes_back_after};
 
 /// What stands for standard output or input.
 pub(super) const STANDARD: &str = "-";
@@ -103,7 +103,8 @@ fn fetch(common: &Common, remote: &Remote, part: &mut Part) -> anyhow::Result<()
             (tries, retry) = (0, RETRY_FIRST);
         }
         tries += 1;
-        if !is_worth_another_try(&error) || tries >= TRIES {
+        let asked = comes_back_after(&error).filter(|_| tries < TRIES);
+        let Some(asked) = asked else {
             progress.end();
             if part.file.metadata().is_ok_and(|about| about.len() == 0) {
                 // Nothing has come; what is left of a try that could not begin would only puzzle.
@@ -114,9 +115,10 @@ fn fetch(common: &Common, remote: &Remote, part: &mut Part) -> anyhow::Result<()
                 "{} holds what has come; the same command goes on with it",
                 part.path.display()
             )));
-        }
-        tracing::warn!("{error:#}; trying again");
-        std::thread::sleep(retry);
+        };
+        let wait = retry.max(asked);
+        tracing::warn!("{error:#}; next try in {wait:.1?}");
+        std::thread::sleep(wait);
         retry = (retry * 2).min(RETRY_MOST);
     }
     progress.end();

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use scrollback_client::{
-    Client as Library, Ended, Means, Start, TailOptions, Transport, WatchOptions, Watched,
+    Client as Library, Ended, Means, Start, TailOptions, Tailed, Transport, WatchOptions, Watched,
 };
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -19,7 +19,7 @@ use crate::support::scenario;
 use crate::support::server::{Server, Way};
 use crate::support::tailing::Tailing;
 use crate::support::watcher::Watcher;
-use crate::support::{PASSWORD, count};
+use crate::support::{PASSWORD, count, until};
 
 /// How many scenarios run at once; most of their time they wait.
 const LANES: usize = 3;
@@ -204,19 +204,44 @@ fn over_websocket_more_than_a_window_comes_by_one_session_which_is_gone_on_with_
     let runtime = runtime();
     let relay = Relay::to(&server.address, &[Treatment::Pass], 1);
     let client = Library::new(&format!("http://{}", relay.address().get()), &token).unwrap();
+    let options = TailOptions::default().transport(Transport::WebSocket);
+    let options = options.filter(json!([["event", "=", "sent"]]));
+    let tail = Tailing::start(&runtime, &client, Start::Now, options);
+    tail.caught_up();
     let program = Program::start(&runtime, client, Transport::WebSocket);
     program.booted(1);
+    let mut said = 0;
     let mut say = |count: usize| {
         let last =
             (0..count).map(|n| number(&owner.say(&channel, &format!("{n}")), "offset")).last().unwrap();
         program.until(&format!("offset {last}"), |state| state.offset() >= last);
+        said += count;
+        tail.told(said);
     };
     say(WINDOW + 10);
     relay.kill();
     relay.come_back();
     say(1);
     let figures = server.client().get("/metrics").text();
-    for figure in ["scrollback_websocket_sessions 1", "scrollback_websocket_sessions_kept 0"] {
+    for figure in ["scrollback_websocket_sessions 2", "scrollback_websocket_sessions_kept 0"] {
         assert!(figures.lines().any(|line| line == figure), "{figure} is not in {figures}");
     }
+}
+
+#[test]
+fn a_tail_that_takes_leave_leaves_no_session_behind() {
+    let (server, mut owner) = Server::set_up(&[]);
+    let token = owner.token("leaves");
+    let client = Library::new(&format!("http://{}", server.address.get()), &token).unwrap();
+    runtime().block_on(async {
+        let options = TailOptions::default().transport(Transport::WebSocket);
+        let mut tail = client.tail(Start::Now, options);
+        while !matches!(tail.next().await.unwrap(), Tailed::CaughtUp) {}
+        tail.close().await;
+    });
+    until("no session is left or kept", || {
+        let figures = server.client().get("/metrics").text();
+        let gone = |figure: &str| figures.lines().any(|line| line == format!("{figure} 0"));
+        (gone("scrollback_websocket_sessions") && gone("scrollback_websocket_sessions_kept")).then_some(())
+    });
 }

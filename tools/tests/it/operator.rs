@@ -225,6 +225,16 @@ fn tail_begins_with_the_last_that_a_filter_chooses_or_with_what_came_since() {
         let refused = server.ask(&token, "tail", wrong);
         assert!(refused.code.is_some_and(|code| code != 0), "{wrong:?}");
     }
+    // What only the server knows is said in its words.
+    for (wrong, why) in [
+        (["--filter", r#"[["nonsense","=",1]]"#], "condition 1 of filter 1"),
+        (["--after", "1000000"], "cannot go on after 1000000"),
+        (["--after", "2-00000001"], "has another history"),
+    ] {
+        let refused = server.ask(&token, "tail", &wrong);
+        assert!(refused.must_exit(1).stderr.contains(why), "{refused:?}");
+    }
+    assert!(server.ask("nonsense", "tail", &[]).must_exit(1).stderr.contains("make a new one"));
 }
 
 #[test]

@@ -225,7 +225,7 @@ impl Reading {
         }
         self.hear();
         let pulse = *self.pulses.borrow();
-        if self.take_beat(&pulse) && !std::mem::take(&mut self.spoke) { self.take_mark() } else { None }
+        if self.take_beat(&pulse) { self.take_mark() } else { None }
     }
 
     /// Whether there is a heartbeat for it, which then was.

@@ -27,6 +27,10 @@ const HEARTBEATS_MISSED_MAX: u32 = 3;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// No stream is given up earlier, however often its server says that it lives.
 const SILENCE_LEAST: Duration = Duration::from_secs(2);
+/// Every stream is given up after that, however seldom its server says that it lives.
+const SILENCE_MOST: Duration = Duration::from_secs(3_600);
+/// How long it takes at most until what has come is read.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// How events come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,11 +127,13 @@ pub(crate) struct Silence {
     patience: Duration,
     /// When something came last.
     heard: Instant,
+    /// When somebody waited again for what should have come before.
+    late: Option<Instant>,
 }
 
 impl Silence {
     pub(crate) fn new(heartbeat: Duration) -> Silence {
-        Silence { patience: patience(heartbeat), heard: Instant::now() }
+        Silence { patience: patience(heartbeat), heard: Instant::now(), late: None }
     }
 
     /// The server says how often it says that it lives.
@@ -136,20 +142,23 @@ impl Silence {
     }
 
     /// Waits for something to come. It is the stream that must not be silent for too long, so the time runs on when the
-    /// waiting is dropped and begun again; what has come while nobody waited is there before any time is over.
+    /// waiting is dropped and begun again. What has come while nobody waited may have to be read first, by whoever drives the
+    /// connection, who may have had no turn either: for that there is a moment in any case.
     async fn watch<T>(
         &mut self,
         coming: impl Future<Output = Result<T, Error>>,
         silent: &str,
     ) -> Result<T, Error> {
-        let came = timeout_at(self.heard + self.patience, coming).await;
-        self.heard = Instant::now();
+        let (over, now) = (self.heard + self.patience, Instant::now());
+        let deadline = if now < over { over } else { *self.late.get_or_insert(now) + MOMENT };
+        let came = timeout_at(deadline, coming).await;
+        (self.heard, self.late) = (Instant::now(), None);
         came.unwrap_or_else(|_| Err(Error::away(silent)))
     }
 }
 
 fn patience(heartbeat: Duration) -> Duration {
-    heartbeat.saturating_mul(HEARTBEATS_MISSED_MAX).max(SILENCE_LEAST)
+    heartbeat.saturating_mul(HEARTBEATS_MISSED_MAX).clamp(SILENCE_LEAST, SILENCE_MOST)
 }
 
 /// The offset of a resume token.

@@ -8,8 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// What a connection's only request is answered with; then it ends, or stays open without another word.
 pub(crate) struct Reply {
-    bytes: String,
-    stays: bool,
+    pub(crate) bytes: String,
+    pub(crate) stays: bool,
 }
 
 impl Reply {
@@ -126,4 +126,20 @@ pub(crate) fn message(offset: u64) -> String {
         "id: {offset}-0000000{}\nevent: message\ndata: {{\"offset\":{offset},\"at\":\"2026-11-21T14:13:41.{offset:06}Z\",\"type\":\"message\",\"event\":\"sent\",\"id\":\"M{offset}\",\"channel\":\"C2\",\"sender\":\"U1\",\"body\":\"text {offset}\"}}\n\n",
         offset % 10
     )
+}
+
+/// Waits for this as somebody does who gives up after a few tries; none if they did.
+pub(crate) async fn impatiently<T>(waiting: impl Future<Output = T>) -> Option<T> {
+    let mut polls = 0;
+    let mut waiting = std::pin::pin!(waiting);
+    std::future::poll_fn(|context| {
+        let polled = waiting.as_mut().poll(context);
+        polls += 1;
+        match polled {
+            std::task::Poll::Ready(came) => std::task::Poll::Ready(Some(came)),
+            std::task::Poll::Pending if polls > 4 => std::task::Poll::Ready(None),
+            std::task::Poll::Pending => std::task::Poll::Pending,
+        }
+    })
+    .await
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use scrollback_client::{Boots, Ended, Transport, Update};
 
-use super::fake::{Fake, Reply, begun, boot, hello, message, path};
+use super::fake::{Fake, Reply, begun, boot, hello, impatiently, message, path};
 
 #[tokio::test]
 async fn who_is_asked_to_wait_waits() {
@@ -34,11 +34,15 @@ async fn a_stream_that_is_silent_for_some_heartbeats_is_given_up_and_opened_wher
     .await;
     let mut follower = fake.client().follow(Transport::Sse);
     let mut away = Vec::new();
-    while follower.state().is_none_or(|state| state.offset() < 4) {
-        if let Update::Away { why, .. } = follower.next().await.unwrap() {
-            away.push(why.what);
+    let following = async {
+        while follower.state().is_none_or(|state| state.offset() < 4) {
+            if let Update::Away { why, .. } = follower.next().await.unwrap() {
+                away.push(why.what);
+            }
         }
-    }
+    };
+    // Without the word of the server it would take three times 15 s.
+    tokio::time::timeout(Duration::from_secs(30), following).await.expect("it is given up");
     assert_eq!(away, ["the stream is silent"]);
     let asked = fake.asked("/api/events");
     assert!(asked[0].contains("?resume_point=2-00000002 "), "{}", asked[0]);
@@ -58,19 +62,7 @@ async fn waiting_may_be_dropped_at_any_time_and_nothing_is_lost_or_seen_twice() 
     let mut follower = fake.client().follow(Transport::Sse);
     let (mut seen, mut dropped) = (Vec::new(), 0);
     while seen.last() != Some(&LAST) {
-        // Polled a few times only, wherever it is by then.
-        let polls = std::cell::Cell::new(0);
-        let mut next = std::pin::pin!(follower.next());
-        let update = std::future::poll_fn(|context| {
-            let polled = next.as_mut().poll(context);
-            polls.set(polls.get() + 1);
-            match polled {
-                std::task::Poll::Ready(update) => std::task::Poll::Ready(Some(update)),
-                std::task::Poll::Pending if polls.get() > 4 => std::task::Poll::Ready(None),
-                std::task::Poll::Pending => std::task::Poll::Pending,
-            }
-        });
-        match update.await {
+        match impatiently(follower.next()).await {
             Some(update) => {
                 if let Update::Event(event) = update.unwrap() {
                     seen.push(event.offset);

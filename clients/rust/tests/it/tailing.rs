@@ -3,7 +3,7 @@
 use scrollback_client::{Elsewhere, Ended, Start, Tail, TailOptions, Tailed, Transport};
 use serde_json::json;
 
-use super::fake::{Fake, Reply, begun, hello, message, path};
+use super::fake::{Fake, Reply, begun, hello, impatiently, message, path};
 
 /// The offsets of the next events, so many of them, and what happened between.
 async fn read(tail: &mut Tail, count: usize) -> (Vec<u64>, Vec<String>) {
@@ -124,5 +124,33 @@ async fn the_place_of_a_tail_does_not_lie_behind_events_that_it_has_not_given() 
     for last in ["2", "2", "5-00000005"] {
         read(&mut tail, 1).await;
         assert_eq!(tail.start(), &Start::After(last.into()));
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_a_tail_may_be_dropped_at_any_time_and_nothing_is_lost_or_told_twice() {
+    const LAST: u64 = 60;
+    let fake = Fake::start(|request, before| match (path(request), before) {
+        ("/api/events", 0) => Reply::stream(&(hello() + &(3..40).map(message).collect::<String>()), false),
+        ("/api/events", _) => Reply::stream(&(hello() + &(40..=LAST).map(message).collect::<String>()), true),
+        (_, 0) => page(3..=39),
+        (_, 1) => Reply::lost(),
+        (_, 2) => page(40..=LAST),
+        _ => Reply { bytes: String::new(), stays: true },
+    })
+    .await;
+    for transport in [Transport::Sse, Transport::Poll] {
+        let options = TailOptions::default().transport(transport);
+        let mut tail = fake.client().tail(Start::After("2".into()), options);
+        let (mut seen, mut dropped) = (Vec::new(), 0);
+        while seen.last() != Some(&LAST) {
+            match impatiently(tail.next()).await {
+                Some(Ok(Tailed::Event(event))) => seen.push(event.read().unwrap().offset),
+                Some(told) => drop(told.unwrap()),
+                None => dropped += 1,
+            }
+        }
+        assert_eq!(seen, (3..=LAST).collect::<Vec<_>>(), "{transport:?}");
+        assert!(dropped > 0, "it was never dropped");
     }
 }
