@@ -15,7 +15,9 @@ export function waitMs(failures, hintMs = 0, random = Math.random) {
 }
 
 /** What has gone wrong, with how long the server had asked to stay away before it did. */
-export function hinted(error, hintMs) {
+export function hinted(thrown, hintMs) {
+  // What a program's own `fetch` or `token` throws may be anything.
+  const error = thrown instanceof Error && Object.isExtensible(thrown) ? thrown : new Error(String(thrown), { cause: thrown });
   error.retryMs ??= hintMs;
   return error;
 }

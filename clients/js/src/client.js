@@ -99,8 +99,7 @@ export class Client extends EventTarget {
     if (this.#isRenewed) await this.#recognize(signal);
     if (this.#staleBecause) await this.#boot(signal);
     this.#resolveReady(this.state);
-    const { token, heartbeat } = this.state;
-    return this.#line.read({ start: { after: token }, heartbeat }, signal, (sign, stop) => this.#hear(sign, stop));
+    return this.#line.read({ start: { after: this.state.token } }, signal, (sign, stop) => this.#hear(sign, stop));
   }
 
   /** Gives a pause when the state must be read anew. */

@@ -28,7 +28,7 @@ export class Problem extends Error {
 export class Api {
   /** @param {import("../index.js").Options} options */
   constructor({ url = globalThis.location?.origin, token, fetch = globalThis.fetch }) {
-    if (!url) throw new TypeError("connect needs a url outside of a page");
+    if (!url) throw new TypeError("outside of a page a url is needed");
     this.url = String(url).replace(/\/+$/, "");
     this.token = token;
     // Browsers want it called without a `this`.

@@ -2,7 +2,7 @@
 
 import { hinted } from "./backoff.js";
 import { Api, Problem } from "./http.js";
-import { withoutSilence } from "./silence.js";
+import { HEARTBEAT, withoutSilence } from "./silence.js";
 import { transportOf } from "./transports/index.js";
 
 export class Line {
@@ -19,8 +19,7 @@ export class Line {
   /**
    * One connection, from its beginning to its end. Says how long to wait before the next.
    *
-   * @param {import("./transports/wanted.js").Wanted & {heartbeat: number}} wanted the heartbeat is what is assumed, in
-   *   seconds, until the server says its own.
+   * @param {import("./transports/wanted.js").Wanted} wanted
    * @param {AbortSignal} signal
    * @param {(sign: import("./transports/index.js").Sign, signal: AbortSignal) => object | undefined} hear is given what the
    *   server says of the log, and a signal that ends with the connection; hangs up by giving a pause.
@@ -32,7 +31,7 @@ export class Line {
     const signs = this.#transport({ ...wanted, api: this.api, memory: this.#memory, signal: stop });
     let hintMs;
     try {
-      for await (const sign of withoutSilence(signs, wanted.heartbeat, () => hangUp.abort())) {
+      for await (const sign of withoutSilence(signs, HEARTBEAT, () => hangUp.abort())) {
         if (signal.aborted) break;
         switch (sign.kind) {
           case "alive":

@@ -3,9 +3,11 @@
 
 /** The least silence that means something: a heartbeat can be short, and its whole seconds are rounded. */
 const SILENCE_LEAST_MS = 2000;
+/** The greatest that is waited for, however seldom a server says that it lives. */
+const SILENCE_MOST_MS = 3_600_000;
 
 /** Heartbeats that may be missed. */
-export const HEARTBEATS = 3;
+const HEARTBEATS = 3;
 /** How many seconds lie between two, as long as the server has not said it: as many as where nothing else was set. */
 export const HEARTBEAT = 15;
 
@@ -35,4 +37,4 @@ export async function* withoutSilence(source, heartbeatSeconds, abort) {
   }
 }
 
-const longestMs = (heartbeatSeconds) => Math.max(HEARTBEATS * heartbeatSeconds * 1000, SILENCE_LEAST_MS);
+const longestMs = (heartbeatSeconds) => Math.min(Math.max(HEARTBEATS * heartbeatSeconds * 1000, SILENCE_LEAST_MS), SILENCE_MOST_MS);

@@ -3,7 +3,6 @@
 
 import { Problem } from "./http.js";
 import { Line } from "./line.js";
-import { HEARTBEAT } from "./silence.js";
 import { Visits } from "./visits.js";
 
 /**
@@ -52,7 +51,7 @@ export class Tail extends EventTarget {
   }
 
   #visit(signal) {
-    const wanted = { start: this.#start, filters: this.#filters, heartbeat: HEARTBEAT };
+    const wanted = { start: this.#start, filters: this.#filters };
     return this.#line.read(wanted, signal, (sign) => this.#hear(sign));
   }
 

@@ -73,7 +73,7 @@ export class Visits {
       } catch (error) {
         if (signal.aborted) return;
         this.#how.fail(error);
-        pause = { error, hintMs: error.retryMs };
+        pause = { error, hintMs: error?.retryMs };
       }
       if (signal.aborted) return;
       this.#failures += 1;

@@ -51,8 +51,9 @@ test("a stream that breaks is opened again behind the last event", async () => {
 });
 
 test("a stream that is silent for some heartbeats is given up and opened again", async () => {
-  const boot = () => json({ ...BOOT, heartbeat: 0.03 });
-  const { client, server, told } = connected({ boot });
+  const hello = control({ type: "hello", resume: "ok", head: 4, resume_token: BOOT.resume_token, heartbeat: 0.03 });
+  const events = (request) => stream(hello, { ...request, staysOpen: true });
+  const { client, server, told } = connected({ events });
   await until("it was opened again", () => server.of("/api/events").length === 2);
   assert.equal(server.of("/api/events")[0].signal.aborted, true);
   client.close();
@@ -104,6 +105,17 @@ test("a client that is never let in waits longer and longer", async () => {
   assert.ok(second >= 500 && second <= 1000, `${second}`);
   assert.ok(third >= 1000 && third <= 2000, `${third}`);
 });
+
+for (const where of ["boot", "events"]) {
+  test(`whatever a program's own fetch fails with at the ${where}, a client tries again`, async () => {
+    const answers = { boot: () => json(BOOT), events: live };
+    const failing = [undefined, "gone", Object.freeze(new Error("frozen"))].map((thrown) => () => Promise.reject(thrown));
+    const { client, waits } = connected({ ...answers, [where]: [...failing, answers[where]] });
+    await until("it is live", () => client.status === "live");
+    client.close();
+    assert.equal(waits().length, 3);
+  });
+}
 
 test("a boot that is refused for want of an identity is the end", async () => {
   const { client, told } = connected({ boot: () => problem(401, "unauthenticated") });

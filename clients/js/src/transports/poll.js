@@ -1,10 +1,11 @@
 // Events by long polls, for where nothing may stay open.
 
+import { HEARTBEAT } from "../silence.js";
 import { queryOf } from "./wanted.js";
 
 const LIMIT = 500;
 
-export async function* poll({ api, start, filters, heartbeat, signal }) {
+export async function* poll({ api, start, filters, signal }) {
   let [place, wait, isLive] = [start, 0, false];
   for (;;) {
     const path = `/api/events/poll?${queryOf({ start: place, filters }, "after")}&wait=${wait}&limit=${LIMIT}`;
@@ -16,7 +17,7 @@ export async function* poll({ api, start, filters, heartbeat, signal }) {
     if (!isLive && Number.parseInt(answer.next, 10) >= answer.head) {
       isLive = true;
       // From now on an empty answer is this transport's heartbeat.
-      wait = Math.max(1, Math.min(heartbeat, 20));
+      wait = HEARTBEAT;
       yield { kind: "caught_up" };
     }
   }

@@ -10,7 +10,7 @@ import { sse } from "../transports/sse.js";
  */
 export async function compare({ api, place, transport, signal }) {
   const hangUp = new AbortController();
-  const how = { api, start: { after: place }, heartbeat: HEARTBEAT, signal: AbortSignal.any([signal, hangUp.signal]) };
+  const how = { api, start: { after: place }, signal: AbortSignal.any([signal, hangUp.signal]) };
   const signs = transport === "sse" ? sse(how) : poll(how);
   for await (const sign of withoutSilence(signs, HEARTBEAT, () => hangUp.abort())) {
     if (sign.kind === "hello") return sign.resume === "ok" ? undefined : sign.resume;

@@ -283,7 +283,7 @@ export class Watch extends EventTarget {
     this.#attempt = attempt();
     if (!(error instanceof Problem) || error.isForNow) {
       this.#isDoubted = true;
-      return { error, hintMs: error.retryMs };
+      return { error, hintMs: error?.retryMs };
     }
     if (error.code === "watch_replaced") return this.#lose(setting);
     if (isLost(error) && setting) {
