@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 
-import { runScenario } from "./support/scenario.js";
+import { LANES, runScenario } from "./support/scenario.js";
 import { BINARY } from "./support/server.js";
 
 /** Where playwright-core is installed, and which browser it drives. */
@@ -95,17 +95,16 @@ const programIn = (page, number) => ({
 
 const skip = (!BINARY && "SCROLLBACK_BIN names no server") || (!PLAYWRIGHT && "PLAYWRIGHT names no playwright-core");
 
-test("in a browser", { skip }, async (t) => {
+test("in a browser", { skip, concurrency: LANES }, async (t) => {
   const { chromium } = createRequire(import.meta.url)(PLAYWRIGHT);
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
   try {
-    for (const scenario of scenarios) {
-      await t.test(scenario.name, async () => {
-        const errors = [];
-        await runScenario(scenario, driverOf(browser, errors));
-        assert.deepEqual(errors, []);
-      });
-    }
+    const run = async (scenario) => {
+      const errors = [];
+      await runScenario(scenario, driverOf(browser, errors));
+      assert.deepEqual(errors, []);
+    };
+    await Promise.all(scenarios.map((scenario) => t.test(scenario.name, () => run(scenario))));
   } finally {
     await browser.close();
   }

@@ -2,12 +2,12 @@
 // --experimental-websocket.
 
 import { readFile } from "node:fs/promises";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 
 import { boot, connect, tail, watch } from "../index.js";
 import { plain } from "./support/plain.js";
 import { programOf } from "./support/program.js";
-import { runScenario } from "./support/scenario.js";
+import { LANES, runScenario } from "./support/scenario.js";
 import { BINARY } from "./support/server.js";
 import { tailProgramOf } from "./support/tail-program.js";
 
@@ -37,10 +37,12 @@ const driver = {
     tailProgramOf((start) => tail({ url, token: user.token, ...options, ...start }), start),
 };
 
-for (const scenario of scenarios) {
-  const needsWebSocket = scenario.steps.some((step) => step.transport === "ws");
-  const skip =
-    (!BINARY && "SCROLLBACK_BIN names no server") ||
-    (needsWebSocket && !globalThis.WebSocket && "this Node has no WebSocket without --experimental-websocket");
-  test(scenario.name, { skip }, () => runScenario(scenario, driver));
-}
+describe("scenarios", { concurrency: LANES }, () => {
+  for (const scenario of scenarios) {
+    const needsWebSocket = scenario.steps.some((step) => step.transport === "ws");
+    const skip =
+      (!BINARY && "SCROLLBACK_BIN names no server") ||
+      (needsWebSocket && !globalThis.WebSocket && "this Node has no WebSocket without --experimental-websocket");
+    test(scenario.name, { skip }, () => runScenario(scenario, driver));
+  }
+});

@@ -25,6 +25,9 @@ import { until } from "./until.js";
  * @property {() => Promise<void>} close
  */
 
+/** How many scenarios run at once; most of their time they wait. */
+export const LANES = 3;
+
 export async function runScenario({ steps }, driver) {
   const { server, ada } = await Server.setUp();
   const run = { server, driver, users: { ada }, clients: {}, watches: {}, tails: {}, saved: { ada: ada.id }, pending: [] };
