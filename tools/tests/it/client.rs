@@ -64,7 +64,8 @@ fn behind_a_relay_that_mistreats_it_the_library_ends_with_the_state_of_a_fresh_b
         let treatments = if transport == Transport::Poll { &heard[..] } else { &Treatment::BAD };
         let relay = Relay::to(&server.address, treatments, transport as u64);
         let client = Library::new(&format!("http://{}", relay.address().get()), &token).unwrap();
-        (Program::start(&runtime, client, transport), relay)
+        // As many as there will be: a state keeps all that it was told, a boot brings the newest.
+        (Program::start(&runtime, client.messages(500), transport), relay)
     });
     let mut said = 0;
     for _ in 0..rounds {

@@ -172,7 +172,7 @@ export class Watch extends EventTarget {
       const answer = await this.#api.call("PUT", this.#path, { body, signal });
       // After the watch is set and before it is read: a server that has begun anew meanwhile, with another log, does not know
       // the watch when it is to be read.
-      const isOther = this.#isDoubted && place && (await compare({ ...this.#options, api: this.#api, place, signal }));
+      const isOther = this.#isDoubted && place && (await compare({ api: this.#api, place, signal }));
       if (signal.aborted) throw signal.reason;
       this.#isDoubted = false;
       const reason = isOther || this.#book.contradicted(answer.status);

@@ -69,7 +69,6 @@ export class Watching {
 
   #answer(request) {
     const { method, path } = request;
-    if (path === "/api/events") return new Response(control({ type: "hello", resume: this.resume, head: 1 }));
     if (path === "/api/events/poll") return json({ resume: this.resume, events: [], next: "1-00000000", head: 1 });
     if (method === "DELETE") {
       this.set = undefined;

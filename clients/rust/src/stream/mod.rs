@@ -73,6 +73,18 @@ pub enum Elsewhere {
     OtherHistory,
 }
 
+impl Elsewhere {
+    /// What the server says of a point to go on from; none if that is good.
+    pub(crate) fn of(resume: &str) -> Result<Option<Elsewhere>, Error> {
+        Ok(match resume {
+            "ok" => None,
+            "ahead" => Some(Elsewhere::Ahead),
+            "other_history" => Some(Elsewhere::OtherHistory),
+            other => return Err(Error::unreadable(format!("a stream that begins with {other:?}"))),
+        })
+    }
+}
+
 impl std::fmt::Display for Elsewhere {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
@@ -106,11 +118,9 @@ impl Hello {
     }
 
     fn signal<E>(self) -> Result<Signal<E>, Error> {
-        Ok(match self.resume.as_str() {
-            "ok" => Signal::Begun(self.resume_token),
-            "ahead" => Signal::Elsewhere(Elsewhere::Ahead),
-            "other_history" => Signal::Elsewhere(Elsewhere::OtherHistory),
-            other => return Err(Error::unreadable(format!("a stream that begins with {other:?}"))),
+        Ok(match Elsewhere::of(&self.resume)? {
+            None => Signal::Begun(self.resume_token),
+            Some(elsewhere) => Signal::Elsewhere(elsewhere),
         })
     }
 }

@@ -287,7 +287,7 @@ impl Watch {
         }
         let body = Set::new(self.book.wanted(), &self.options);
         let place = self.book.place().filter(|_| self.doubted);
-        requests::set(&self.client.address, &self.path, &body, place, &self.options)
+        requests::set(&self.client.address, &self.path, &body, place)
     }
 
     fn finish(&mut self, done: Done) -> Option<Notice> {

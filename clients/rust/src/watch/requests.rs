@@ -4,14 +4,13 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use http::Method;
+use serde::Deserialize;
 
 use super::reader::{Stream as Notices, look as ask};
-use super::watched::{Means, WatchOptions};
 use super::wire::{Page, Set, Setting};
 use crate::error::Error;
-use crate::event::Event;
 use crate::link::{ANSWER_TIMEOUT, Address, Link};
-use crate::stream::{Elsewhere, Session, Signal, Start, Stream, Transport, Wanted};
+use crate::stream::Elsewhere;
 
 /// A request that is under way.
 pub(super) type Work = Pin<Box<dyn Future<Output = Result<Done, Error>> + Send>>;
@@ -27,15 +26,9 @@ pub(super) enum Done {
 }
 
 /// Sets the watch at this path. `place` is a resume token of the log that was known, if that has to be compared.
-pub(super) fn set(
-    address: &Address,
-    path: &str,
-    body: &Set<'_>,
-    place: Option<&str>,
-    options: &WatchOptions,
-) -> Work {
+pub(super) fn set(address: &Address, path: &str, body: &Set<'_>, place: Option<&str>) -> Work {
     let body = serde_json::to_vec(body);
-    let (address, path, options) = (address.clone(), path.to_owned(), options.clone());
+    let (address, path) = (address.clone(), path.to_owned());
     let place = place.map(str::to_owned);
     Box::pin(async move {
         let body = body.map_err(|error| Error::unreadable(error.to_string()))?;
@@ -44,7 +37,7 @@ pub(super) fn set(
         // After the watch is set and before it is read: a server that has begun anew meanwhile, with another log, does not know
         // the watch when it is to be read.
         let elsewhere = match place {
-            Some(place) => compare(&address, &place, &options).await?,
+            Some(place) => compare(&mut link, &place).await?,
             None => None,
         };
         Ok(Done::Set(setting, elsewhere))
@@ -64,21 +57,16 @@ pub(super) fn look(address: Address, path: String) -> Work {
     Box::pin(async move { Ok(Done::Looked(ask(&address, &path).await?)) })
 }
 
-/// Whether the server's log is the one of which `place` is a resume token: that is what the first word of any stream of
-/// events says.
-async fn compare(address: &Address, place: &str, options: &WatchOptions) -> Result<Option<Elsewhere>, Error> {
-    let transport = if options.means == Means::Sse { Transport::Sse } else { Transport::Poll };
-    let mut session = Session::default();
-    let wanted = Wanted { start: Start::After(place.to_owned()), filters: Vec::new() };
-    let mut stream = Stream::<Event>::open(address, transport, wanted, &session).await?;
-    loop {
-        match stream.next(&mut session).await? {
-            Signal::Elsewhere(elsewhere) => return Ok(Some(elsewhere)),
-            Signal::Alive => {}
-            Signal::Bye(bye) => {
-                return Err(Error::away(format!("the server ends its streams: {}", bye.reason)));
-            }
-            Signal::Begun(_) | Signal::Events(..) | Signal::CaughtUp => return Ok(None),
-        }
-    }
+/// What a page of events says of the point that it was asked to begin behind.
+#[derive(Deserialize)]
+struct Stands {
+    resume: String,
+}
+
+/// Whether the server's log is the one of which `place` is a resume token: that is what any page of events says first. Of one
+/// event, for it is not wanted, and what lies behind may be much.
+async fn compare(link: &mut Link, place: &str) -> Result<Option<Elsewhere>, Error> {
+    let request = link.request(Method::GET, &format!("/api/events/poll?after={place}&limit=1"));
+    let stands: Stands = link.ask(request, None, ANSWER_TIMEOUT).await?;
+    Elsewhere::of(&stands.resume)
 }

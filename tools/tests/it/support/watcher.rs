@@ -190,6 +190,8 @@ fn note(record: &mut Record, notice: Result<Notice, Ended>) {
         Ok(Notice::Gone { channel, why }) => drop(record.gone.insert(channel, why)),
         Ok(Notice::CaughtUp) => record.caught_up += 1,
         Ok(Notice::Elsewhere(elsewhere)) => record.elsewhere.push(elsewhere),
+        // Seen when a test fails.
+        Ok(Notice::Away { why, retry_in }) => eprintln!("away: {why}; next try in {retry_in:.1?}"),
         Ok(_) => {}
         Err(ended) => record.ended = Some(ended),
     }

@@ -122,10 +122,9 @@ impl Double {
             };
             let (status, body) = if let Some((_, status, body)) = instead {
                 (status, body)
-            } else if line.starts_with("GET /api/events") {
-                let hello = json!({"type": "hello", "resume": self.lock().resume, "head": 1, "resume_token": "1-00000000"});
-                self.page(&line, hello, &mut socket).await;
-                return;
+            } else if line.starts_with("GET /api/events/poll") {
+                let resume = self.lock().resume;
+                (200, json!({"resume": resume, "events": [], "next": "1-00000000", "head": 1}))
             } else if line.contains("/events") && self.lock().set.is_some() {
                 self.stream(&mut socket).await;
                 return;
@@ -141,19 +140,6 @@ impl Double {
                 return;
             }
         }
-    }
-
-    /// Events of the log, of which only the first word is of interest: by a stream or a poll.
-    async fn page(&self, line: &str, hello: Value, socket: &mut DuplexStream) {
-        let answer = if line.contains("/poll") {
-            let page = json!({"resume": hello["resume"], "events": [], "next": "1-00000000", "head": 1});
-            let page = page.to_string();
-            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{page}", page.len())
-        } else {
-            format!("HTTP/1.1 200 OK\r\n\r\nevent: hello\ndata: {hello}\n\n")
-        };
-        let _ = socket.write_all(answer.as_bytes()).await;
-        let _ = socket.read(&mut [0]).await;
     }
 
     async fn stream(&self, socket: &mut DuplexStream) {
