@@ -1,5 +1,6 @@
 //! A stream that is opened again whenever it is lost, where it was.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::error::{Away, Ended, Error};
 use crate::link::Address;
-use crate::stream::{Bye, Elsewhere, Session, Signal, Stream, Transport, Wanted};
+use crate::stream::{Bye, Elsewhere, Session, Signal, Stream, Transport, Wanted, offset_of};
 
 /// A stream of events, read as `E`, for as long as it is of use.
 pub(crate) struct Feed<E> {
@@ -19,6 +20,9 @@ pub(crate) struct Feed<E> {
     /// The stream that is being opened. It is kept here, so that who waits and gives up lets it go on.
     opening: Option<Opening<E>>,
     session: Session,
+    /// Events that came together and are not dealt with yet; then the resume token behind them.
+    events: VecDeque<E>,
+    passed: Option<String>,
     backoff: Backoff,
     retry_at: Option<Instant>,
 }
@@ -26,9 +30,11 @@ pub(crate) struct Feed<E> {
 type Opening<E> = Pin<Box<dyn Future<Output = Result<Stream<E>, Error>> + Send>>;
 
 /// What comes of it.
-pub(crate) enum Fed<E> {
-    /// These events, and the resume token behind them.
-    Events(Vec<E>, Option<String>),
+pub(crate) enum Fed {
+    /// Events, which [`Feed::front`] shows and [`Feed::dealt`] takes, or a sign of life.
+    Came,
+    /// Nothing that is wanted, up to this resume token.
+    Stands(String),
     /// What follows is live.
     CaughtUp,
     /// The log is another one, or ends before the place that was asked for.
@@ -45,17 +51,35 @@ impl<E: DeserializeOwned + Send + 'static> Feed<E> {
             stream: None,
             opening: None,
             session: Session::default(),
+            events: VecDeque::new(),
+            passed: None,
             backoff: Backoff::default(),
             retry_at: None,
         }
     }
 
-    /// What comes next of what is `wanted`, which says where whoever asks stands by now. May be dropped while it waits:
-    /// nothing is lost.
+    /// The first of the events that are not dealt with yet.
+    pub(crate) fn front(&self) -> Option<&E> {
+        self.events.front()
+    }
+
+    /// Takes the event in front, which was or is dealt with now. If it was the last of those that came together the server is
+    /// told, so that it sends more, and this is the resume token behind them.
+    pub(crate) fn dealt(&mut self) -> Option<(E, Option<String>)> {
+        let event = self.events.pop_front()?;
+        let passed = if self.events.is_empty() { self.passed.take() } else { None };
+        if let (Some(stream), Some(offset)) = (&mut self.stream, passed.as_deref().and_then(offset_of)) {
+            stream.acknowledge(offset);
+        }
+        Some((event, passed))
+    }
+
+    /// What comes next, when all that came before is dealt with, of what is `wanted`, which says where whoever asks stands by
+    /// now. May be dropped while it waits: nothing is lost.
     ///
     /// # Errors
     /// When it is no use to go on.
-    pub(crate) async fn next(&mut self, wanted: impl FnOnce() -> Wanted) -> Result<Fed<E>, Ended> {
+    pub(crate) async fn next(&mut self, wanted: impl FnOnce() -> Wanted) -> Result<Fed, Ended> {
         self.rest().await;
         match self.step(wanted).await {
             Ok(fed) => Ok(fed),
@@ -75,14 +99,8 @@ impl<E: DeserializeOwned + Send + 'static> Feed<E> {
         }
     }
 
-    /// Everything up to this offset was dealt with.
-    pub(crate) fn acknowledge(&mut self, offset: u64) {
-        if let Some(stream) = &mut self.stream {
-            stream.acknowledge(offset);
-        }
-    }
-
-    /// Drops the stream and stays away for a while; says how long. `asked` is how long the server asks to.
+    /// Drops the stream, and what came of it and was not dealt with: it comes again. Stays away for a while; says how long.
+    /// `asked` is how long the server asks to.
     pub(crate) fn lose(&mut self, asked: Option<Duration>) -> Duration {
         let asked = asked.or_else(|| self.stream.as_ref().and_then(Stream::retry));
         self.stay_away(asked)
@@ -101,7 +119,7 @@ impl<E: DeserializeOwned + Send + 'static> Feed<E> {
         }
     }
 
-    async fn step(&mut self, wanted: impl FnOnce() -> Wanted) -> Result<Fed<E>, Error> {
+    async fn step(&mut self, wanted: impl FnOnce() -> Wanted) -> Result<Fed, Error> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             None => {
@@ -115,27 +133,30 @@ impl<E: DeserializeOwned + Send + 'static> Feed<E> {
                 self.stream.insert(opened?)
             }
         };
-        loop {
-            return Ok(match stream.next(&mut self.session).await? {
-                Signal::Alive => continue,
-                Signal::Begun(at) => {
-                    self.backoff.reset();
-                    // By that even who has asked for a place without a name, and loses the stream at once, goes on there.
-                    Fed::Events(Vec::new(), at)
-                }
-                Signal::Elsewhere(elsewhere) => {
-                    self.leave();
-                    Fed::Elsewhere(elsewhere)
-                }
-                Signal::Events(events, at) => Fed::Events(events, at),
-                Signal::CaughtUp => Fed::CaughtUp,
-                Signal::Bye(bye) => self.part(&bye)?,
-            });
-        }
+        Ok(match stream.next(&mut self.session).await? {
+            Signal::Alive => Fed::Came,
+            Signal::Begun(at) => {
+                self.backoff.reset();
+                // By that even who has asked for a place without a name, and loses the stream at once, goes on there.
+                at.map_or(Fed::Came, Fed::Stands)
+            }
+            Signal::Elsewhere(elsewhere) => {
+                self.leave();
+                Fed::Elsewhere(elsewhere)
+            }
+            // A session wants to hear of events only; a checkpoint is none.
+            Signal::Events(events, at) if events.is_empty() => at.map_or(Fed::Came, Fed::Stands),
+            Signal::Events(events, at) => {
+                (self.events, self.passed) = (events.into(), at);
+                Fed::Came
+            }
+            Signal::CaughtUp => Fed::CaughtUp,
+            Signal::Bye(bye) => self.part(&bye)?,
+        })
     }
 
     /// The server ends the stream; what that means.
-    fn part(&mut self, bye: &Bye) -> Result<Fed<E>, Error> {
+    fn part(&mut self, bye: &Bye) -> Result<Fed, Error> {
         Ok(match (bye.reason.as_str(), bye.code.as_deref()) {
             ("revoked", Some("unauthenticated")) => return Err(Ended::Unauthenticated.into()),
             // Whoever lost a channel need not stay away: the server is there.
@@ -160,5 +181,7 @@ impl<E: DeserializeOwned + Send + 'static> Feed<E> {
     fn drop_stream(&mut self) {
         self.stream = None;
         self.opening = None;
+        self.events.clear();
+        self.passed = None;
     }
 }

@@ -1,6 +1,5 @@
 //! Following the log: boot, read, fold, and boot again when that is the only way.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::event::Event;
 use crate::feed::{Fed, Feed};
 use crate::shapes::Boot;
 use crate::state::{Joined, Needs, State};
-use crate::stream::{Elsewhere, Start, Transport, Wanted, offset_of};
+use crate::stream::{Elsewhere, Start, Transport, Wanted};
 
 /// Follows the log for one user and keeps their [`State`] up to date.
 ///
@@ -24,9 +23,6 @@ pub struct Follower {
     boot: Option<Boots>,
     /// The request that is under way. It is kept here, so that who waits for an update and gives up lets it go on.
     work: Option<Work>,
-    /// Events that came together and are not applied yet; then where the stream stands after them.
-    events: VecDeque<Event>,
-    passed: Option<String>,
     ended: Option<Ended>,
 }
 
@@ -79,8 +75,6 @@ impl Follower {
             boot: state.is_none().then_some(Boots::First),
             state,
             work: None,
-            events: VecDeque::new(),
-            passed: None,
             ended: None,
         }
     }
@@ -109,7 +103,7 @@ impl Follower {
                 }
                 Err(Error::Away(why)) => {
                     let retry_in = self.feed.lose(why.retry_after);
-                    self.forget();
+                    self.work = None;
                     return Ok(Update::Away { why, retry_in });
                 }
             }
@@ -140,7 +134,7 @@ impl Follower {
             self.boot = Some(Boots::First);
             return Ok(None);
         };
-        if let Some(event) = self.events.front() {
+        if let Some(event) = self.feed.front() {
             match state.needs(event) {
                 Needs::Nothing => return Ok(self.apply(None)),
                 Needs::Channel(channel) => {
@@ -154,13 +148,9 @@ impl Follower {
         }
         let wanted = || Wanted { start: Start::After(state.resume_token().to_owned()), filters: Vec::new() };
         Ok(match self.feed.next(wanted).await? {
-            Fed::Events(events, passed) => {
-                let are_none = events.is_empty();
-                self.events.extend(events);
-                self.passed = passed;
-                if are_none {
-                    self.stand();
-                }
+            Fed::Came => None,
+            Fed::Stands(at) => {
+                state.pass(at);
                 None
             }
             Fed::CaughtUp => Some(Update::CaughtUp),
@@ -185,39 +175,18 @@ impl Follower {
 
     /// Applies the event in front.
     fn apply(&mut self, joined: Option<Joined>) -> Option<Update> {
-        let event = self.events.pop_front()?;
-        let is_news = self.state.as_mut()?.apply(&event, joined);
-        if self.events.is_empty() {
-            self.pass();
-        }
-        is_news.then_some(Update::Event(event))
-    }
-
-    /// All that came together is applied, so the server may send more.
-    fn pass(&mut self) {
-        if let Some(offset) = self.passed.as_deref().and_then(offset_of) {
-            self.feed.acknowledge(offset);
-        }
-        self.stand();
-    }
-
-    /// The next stream begins here.
-    fn stand(&mut self) {
-        if let (Some(state), Some(passed)) = (&mut self.state, self.passed.take()) {
+        let state = self.state.as_mut()?;
+        let (event, passed) = self.feed.dealt()?;
+        let is_news = state.apply(&event, joined);
+        if let Some(passed) = passed {
             state.pass(passed);
         }
+        is_news.then_some(Update::Event(event))
     }
 
     fn begin_anew(&mut self, why: Boots) {
         self.boot = Some(why);
         self.feed.leave();
-        self.forget();
-    }
-
-    /// Drops what came and was not applied: it comes again.
-    fn forget(&mut self) {
         self.work = None;
-        self.events.clear();
-        self.passed = None;
     }
 }

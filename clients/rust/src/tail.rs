@@ -1,6 +1,5 @@
 //! Reading the log itself: the events that some filters choose, each as the server shows it, and nothing made of them.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -11,7 +10,7 @@ use crate::client::Client;
 use crate::error::{Away, Ended};
 use crate::event::Event;
 use crate::feed::{Fed, Feed};
-use crate::stream::{Start, Transport, Wanted, offset_of};
+use crate::stream::{Start, Transport, Wanted};
 
 /// How a [`Tail`] reads.
 #[derive(Clone, Debug)]
@@ -49,9 +48,6 @@ impl TailOptions {
 pub struct Tail {
     feed: Feed<RawEvent>,
     wanted: Wanted,
-    /// Events that came together and were not given yet; then where the stream stands behind them.
-    events: VecDeque<RawEvent>,
-    passed: Option<String>,
     ended: Option<Ended>,
 }
 
@@ -100,8 +96,6 @@ impl Client {
         Tail {
             feed: Feed::new(self.address.clone(), options.transport),
             wanted: Wanted { start, filters: options.filters },
-            events: VecDeque::new(),
-            passed: None,
             ended: None,
         }
     }
@@ -115,9 +109,9 @@ impl Tail {
     /// that it began in: what to do then is for the program to say.
     pub async fn next(&mut self) -> Result<Tailed, Ended> {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                if self.events.is_empty() {
-                    self.pass();
+            if let Some((event, passed)) = self.feed.dealt() {
+                if let Some(passed) = passed {
+                    self.wanted.start = Start::After(passed);
                 }
                 return Ok(Tailed::Event(event));
             }
@@ -125,14 +119,8 @@ impl Tail {
                 return Err(ended.clone());
             }
             match self.feed.next(|| self.wanted.clone()).await {
-                Ok(Fed::Events(events, passed)) => {
-                    self.events.extend(events);
-                    self.passed = passed;
-                    if self.events.is_empty() {
-                        // A checkpoint; a session wants to hear of events only.
-                        self.stand();
-                    }
-                }
+                Ok(Fed::Came) => {}
+                Ok(Fed::Stands(at)) => self.wanted.start = Start::After(at),
                 Ok(Fed::CaughtUp) => return Ok(Tailed::CaughtUp),
                 Ok(Fed::Away(why, retry_in)) => return Ok(Tailed::Away { why, retry_in }),
                 Ok(Fed::Elsewhere(elsewhere)) => self.ended = Some(Ended::Elsewhere(elsewhere)),
@@ -154,19 +142,5 @@ impl Tail {
     /// Takes leave of the server.
     pub async fn close(self) {
         self.feed.close().await;
-    }
-
-    /// All that came together is given, so the server may send more.
-    fn pass(&mut self) {
-        if let Some(offset) = self.passed.as_deref().and_then(offset_of) {
-            self.feed.acknowledge(offset);
-        }
-        self.stand();
-    }
-
-    fn stand(&mut self) {
-        if let Some(passed) = self.passed.take() {
-            self.wanted.start = Start::After(passed);
-        }
     }
 }

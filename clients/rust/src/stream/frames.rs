@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
-use super::Silence;
+use super::{Silence, read};
 use crate::error::Error;
 use crate::link::{ANSWER_TIMEOUT, Address, Link};
 
@@ -125,7 +125,7 @@ impl Parser {
 impl Frame {
     /// Its data, which is JSON.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_str(&self.data).map_err(|error| Error::unreadable(error.to_string()))
+        read(&self.data)
     }
 }
 

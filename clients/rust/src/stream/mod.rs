@@ -108,7 +108,7 @@ pub(crate) struct Bye {
 struct Hello {
     resume: String,
     resume_token: Option<String>,
-    /// The seconds between two signs of life; a poll, which is over when it is answered, says nothing of that.
+    /// The seconds between two signs of life, if it says so.
     heartbeat: Option<u64>,
 }
 
@@ -169,6 +169,11 @@ impl Silence {
 
 fn patience(heartbeat: Duration) -> Duration {
     heartbeat.saturating_mul(HEARTBEATS_MISSED_MAX).clamp(SILENCE_LEAST, SILENCE_MOST)
+}
+
+/// What the server says, which is JSON.
+fn read<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|error| Error::unreadable(error.to_string()))
 }
 
 /// The offset of a resume token.

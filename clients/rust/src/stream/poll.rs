@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::asking::{Asking, WAIT};
-use super::{Hello, Signal, Start, Wanted, offset_of};
+use super::{Elsewhere, Signal, Start, Wanted, offset_of};
 use crate::error::Error;
 use crate::link::Address;
 
@@ -60,16 +60,15 @@ impl<E: DeserializeOwned + Send + 'static> Poll<E> {
     }
 
     fn take(&mut self, page: Page<E>) -> Result<(), Error> {
-        let signal = Hello { resume: page.resume, resume_token: None, heartbeat: None }.signal()?;
-        if matches!(signal, Signal::Elsewhere(_)) {
-            self.signals.push_back(signal);
+        if let Some(elsewhere) = Elsewhere::of(&page.resume)? {
+            self.signals.push_back(Signal::Elsewhere(elsewhere));
             return Ok(());
         }
         let next = page.next.ok_or_else(|| Error::unreadable("a page of events without a `next`"))?;
         let reached =
             offset_of(&next).ok_or_else(|| Error::unreadable(format!("the resume token {next:?}")))?;
         if !std::mem::replace(&mut self.begun, true) {
-            self.signals.push_back(signal);
+            self.signals.push_back(Signal::Begun(None));
         }
         self.wanted.start = Start::After(next.clone());
         self.signals.push_back(Signal::Events(page.events, Some(next)));

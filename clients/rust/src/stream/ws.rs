@@ -21,7 +21,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
-use super::{Bye, Hello, Session, Signal, Silence, Wanted};
+use super::{Bye, Hello, Session, Signal, Silence, Wanted, read};
 use crate::error::{Ended, Error};
 use crate::link::{ANSWER_TIMEOUT, Address, Link, within};
 
@@ -247,10 +247,6 @@ impl Ws {
             _ => Signal::Alive,
         })
     }
-}
-
-fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|error| Error::unreadable(error.to_string()))
 }
 
 /// Sends what is to go, and takes what comes; until something has come.
