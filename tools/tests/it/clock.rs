@@ -64,8 +64,7 @@ fn set_up() -> (Server, Clock, Client, String) {
 }
 
 fn paused(server: &Server) -> bool {
-    let figures = server.client().get("/metrics").text();
-    figures.lines().any(|line| line == "scrollback_expiry_paused 1")
+    server.client().figure("scrollback_expiry_paused") == Some(1)
 }
 
 fn until_paused(server: &Server) {

@@ -195,9 +195,7 @@ fn all_of(users: Vec<std::thread::JoinHandle<Latencies>>) -> Latencies {
 }
 
 fn open_connections(client: &mut Client) -> usize {
-    let figures = client.get("/metrics").text();
-    let value = figures.lines().find_map(|line| line.strip_prefix("scrollback_connections_open "));
-    value.expect("the figure").parse::<f64>().unwrap() as usize
+    client.figure("scrollback_connections_open").expect("the figure") as usize
 }
 
 #[test]

@@ -287,11 +287,7 @@ fn judge(told: &Told, log: &[u64]) -> String {
 }
 
 fn ended_as_slow(client: &mut Client) -> u64 {
-    let figures = client.get("/metrics").text();
-    let of_slow = |line: &str| {
-        line.strip_prefix("scrollback_streams_ended_total{reason=\"slow\"} ")?.parse::<f64>().ok()
-    };
-    figures.lines().find_map(of_slow).unwrap_or(0.0) as u64
+    client.figure("scrollback_streams_ended_total{reason=\"slow\"}").unwrap_or(0)
 }
 
 #[test]

@@ -14,9 +14,7 @@ use crate::support::server::Server;
 const NO_LIMIT: [&str; 2] = ["--sign-in-burst", "4000000000"];
 
 fn hashes(client: &mut Client) -> u64 {
-    let figures = client.get("/metrics").text();
-    let value = figures.lines().find_map(|line| line.strip_prefix("scrollback_password_hashes_total "));
-    value.expect("the figure").parse().unwrap()
+    client.figure("scrollback_password_hashes_total").expect("the figure")
 }
 
 #[test]

@@ -130,11 +130,7 @@ fn whoever_loses_a_private_channel_loses_the_socket_and_goes_on_without_it() {
 
 /// How many streams have ended as slow.
 fn slow_ends(client: &mut Client) -> u64 {
-    let figures = client.get("/metrics").text();
-    let line = figures
-        .lines()
-        .find_map(|line| line.strip_prefix("scrollback_streams_ended_total{reason=\"slow\"} "));
-    line.and_then(|count| count.parse::<f64>().ok()).unwrap_or(0.0) as u64
+    client.figure("scrollback_streams_ended_total{reason=\"slow\"}").unwrap_or(0)
 }
 
 #[test]

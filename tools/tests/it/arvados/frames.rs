@@ -170,9 +170,7 @@ fn a_message_that_does_not_come_to_an_end_ends_the_socket_and_a_slow_one_is_take
 
 /// How much of larger messages the server has in memory.
 fn held_bytes(client: &mut Client) -> u64 {
-    let figures = client.get("/metrics").text();
-    let line = figures.lines().find_map(|line| line.strip_prefix("scrollback_in_flight_bytes "));
-    line.and_then(|bytes| bytes.parse::<f64>().ok()).expect("a figure") as u64
+    client.figure("scrollback_in_flight_bytes").expect("the figure")
 }
 
 #[test]

@@ -162,6 +162,15 @@ impl Client {
         self.send(&Request::get(path))
     }
 
+    /// What the figure of this name, and with these labels if it has some, is now; none if it is not told of, as a count of what
+    /// never happened may not be.
+    #[track_caller]
+    pub(crate) fn figure(&mut self, name: &str) -> Option<u64> {
+        let figures = self.get("/metrics").text();
+        let value = figures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        Some(value.parse::<f64>().expect("a figure is a number") as u64)
+    }
+
     #[track_caller]
     pub(crate) fn post(&mut self, path: &str, body: &Value) -> Response {
         self.send(&Request::post(path, body))

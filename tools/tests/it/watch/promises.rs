@@ -139,9 +139,7 @@ fn whoever_watches_what_does_not_change_is_told_how_far_that_is_true() {
 }
 
 fn watches(client: &mut Client) -> u64 {
-    let figures = client.get("/metrics").text();
-    let value = figures.lines().find_map(|line| line.strip_prefix("scrollback_watches "));
-    value.expect("the figure").parse::<f64>().unwrap() as u64
+    client.figure("scrollback_watches").expect("the figure")
 }
 
 #[test]
